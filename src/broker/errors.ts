@@ -1,0 +1,21 @@
+/** The errors of the broker port, the same from every adapter. */
+
+/** The broker cannot be reached now (or is blocked); what failed may be tried again later. */
+export class BrokerAwayError extends Error {
+  override readonly name = "BrokerAwayError";
+}
+
+/** The broker answered, and trying again cannot help until somebody changes something. */
+export class BrokerRefusedError extends Error {
+  override readonly name = "BrokerRefusedError";
+}
+
+/** An exchange, queue or binding cannot be declared, or is missing where it is needed. */
+export class DeclarationError extends Error {
+  override readonly name = "DeclarationError";
+}
+
+/** The broker or the wire would not take this one message. */
+export class PublishRefusedError extends Error {
+  override readonly name = "PublishRefusedError";
+}

@@ -1,0 +1,37 @@
+/** The names and shapes of what the program declares on a broker: the one table of design §6. */
+import type { ExchangeSpec, QueueSpec } from "./broker.ts";
+
+/** Fanout: announcements, who serves which task. */
+export const NODES_EXCHANGE: ExchangeSpec = { name: "cox.nodes", type: "fanout" };
+/** Fanout, not durable: Celery's remote control (`revoke`). */
+export const CONTROL_EXCHANGE: ExchangeSpec = {
+  name: "celery.pidbox",
+  type: "fanout",
+  durable: false,
+};
+/** Topic: channels for applications. */
+export const PUBSUB_EXCHANGE: ExchangeSpec = { name: "cox.pubsub", type: "topic" };
+/** Headers: what the broker itself gives up. */
+export const DEAD_EXCHANGE: ExchangeSpec = { name: "cox.dead", type: "headers" };
+/** Where workers put messages that nobody can run, with the reason and the history. */
+export const DEAD_LETTERS_QUEUE: QueueSpec = { name: "cox.dead-letters" };
+
+/** Queue of tasks that name none. */
+export const DEFAULT_QUEUE = "default";
+/** Queue of the tasks that are compiled in. */
+export const DEMO_QUEUE = "demo";
+/** Priorities that a classic task queue tells apart: 0 to 10. */
+export const MAX_PRIORITY = 10;
+
+/**
+ * A queue that workers take tasks from.
+ * @param type classic queues know priorities; quorum queues are replicated and know none.
+ */
+export function taskQueue(name: string, type: "classic" | "quorum"): QueueSpec {
+  return {
+    name,
+    type,
+    deadLetterExchange: DEAD_EXCHANGE.name,
+    ...(type === "classic" ? { maxPriority: MAX_PRIORITY } : {}),
+  };
+}

@@ -1,0 +1,75 @@
+/**
+ * One attempt, as the worker hands it to the pool and as it ends. How it travels to the isolate is
+ * protocol.ts; what the ending means for the message is src/worker/settlement.ts.
+ */
+import type { Isolation } from "../tasks/descriptor.ts";
+import type { TaskError } from "../tasks/task_error.ts";
+
+export interface AttemptRequest {
+  /** The id of the call or job. */
+  readonly id: string;
+  readonly task: string;
+  /** The wire body as JSON text: Celery's triple `[args, kwargs, embed]`. Parsed in the isolate. */
+  readonly body: string;
+  /** 1 for the first attempt. */
+  readonly attempt: number;
+  /** The broker has handed the message out before. */
+  readonly redelivered: boolean;
+  /** Hard limit, counted from the moment that the attempt starts to run. */
+  readonly timeoutMs: number;
+  readonly softTimeoutMs?: number;
+  readonly isolation: Isolation;
+  /** Runs alone, in an isolate made for it: for redelivered messages. Default false. */
+  readonly alone?: boolean;
+  /** Headers that came with the message, for `context`. */
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/** How an attempt ended. */
+export type AttemptEnd =
+  /** `resultJson`: the returned value as JSON text. `headers`: what the task set on `context.headers`. */
+  | {
+    readonly kind: "returned";
+    readonly resultJson: string;
+    readonly headers: Readonly<Record<string, string>>;
+  }
+  /**
+   * The task threw. `retry`: it threw `Retry` (with the pause it asked for); `rejected`: it threw
+   * `Reject`, or its input was invalid: trying again is no use.
+   */
+  | {
+    readonly kind: "threw";
+    readonly error: TaskError;
+    readonly headers: Readonly<Record<string, string>>;
+    readonly retry?: { readonly afterMs?: number };
+    readonly rejected?: true;
+  }
+  /** The body is not JSON, or not Celery's triple. */
+  | { readonly kind: "malformed"; readonly reason: string }
+  /** The pool has no task of that name. */
+  | { readonly kind: "unknown_task" }
+  /** It ran past its hard limit and its isolate was killed. */
+  | { readonly kind: "timed_out"; readonly limitMs: number }
+  /** The signal given to `run` aborted; `started` tells whether user code had begun. */
+  | { readonly kind: "cancelled"; readonly started: boolean }
+  /** The isolate ended by itself (exit, crash, out of memory), or did not get ready. */
+  | { readonly kind: "isolate_died"; readonly reason: string };
+
+export interface RunOptions {
+  /** Aborting cancels: `context.signal` aborts, and after `cancelGraceMs` the isolate is killed. */
+  readonly signal?: AbortSignal;
+  /** Called once, when the attempt is handed to an isolate with a free slot. */
+  readonly onStart?: () => void;
+}
+
+export interface PoolStats {
+  readonly isolates: number;
+  /** Attempts that are in an isolate now. */
+  readonly running: number;
+  /** Attempts that wait for a free slot. */
+  readonly waiting: number;
+  /** Killed isolates whose thread has not ended yet (native code that blocks). */
+  readonly stuck: number;
+  readonly killed: number;
+  readonly recycled: number;
+}
