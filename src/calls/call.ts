@@ -1,4 +1,5 @@
 /** One request to run a task, between HTTP or the command line and the wire. */
+import type { Ending } from "./outcome.ts";
 
 /** What the task is called with: Celery's positional and keyword arguments, as JSON text. */
 export interface CallInput {
