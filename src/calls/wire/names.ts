@@ -1,0 +1,42 @@
+/** The names on the wire that more than one message uses: Celery's protocol 2 and our own headers. */
+
+/** Content type of every body that we write or read; Celery refuses a charset parameter. */
+export const JSON_TYPE = "application/json";
+/** Celery's name for a zlib (not gzip) stream. */
+export const ZLIB = "application/x-gzip";
+/** Bodies over this size are compressed. */
+export const COMPRESS_OVER_BYTES = 32 * 1024;
+
+/** Headers of ours; whoever does not know them passes over them. */
+export const COX = {
+  /** Version of the program that published the message. */
+  version: "cox-version",
+  /** "call" or "job". */
+  kind: "cox-kind",
+  /** Hard and soft limit in milliseconds, exact where Celery's `timelimit` has whole seconds. */
+  timeoutMs: "cox-timeout-ms",
+  softTimeoutMs: "cox-soft-timeout-ms",
+  /** The message must not run a second time. */
+  once: "cox-once",
+  /** How often workers that lack the task have given the message on. */
+  hops: "cox-hops",
+  /** How many processes that ran this message alone have died by it. */
+  deaths: "cox-deaths",
+  /** On replies: the outcome's kind, where Celery's status does not tell it. */
+  outcome: "cox-outcome",
+  /** On replies: what the task set on `context.headers`. */
+  headers: "cox-headers",
+  /** On replies: the limit that was passed. */
+  limitMs: "cox-limit-ms",
+  /** On replies and dead letters: the node that wrote them. */
+  node: "cox-node",
+  /** On dead letters: why, when and from which queue. */
+  deadReason: "cox-dead-reason",
+  deadAt: "cox-dead-at",
+  deadQueue: "cox-dead-queue",
+} as const;
+
+/** An instant as Celery writes and reads it: ISO 8601 with an offset. */
+export function wireInstant(epochMs: number): string {
+  return `${new Date(epochMs).toISOString().slice(0, -1)}+00:00`;
+}

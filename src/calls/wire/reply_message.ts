@@ -1,0 +1,285 @@
+/**
+ * A reply on the wire: Celery's rpc result `{task_id, status, result, traceback, children}`, sent to
+ * the queue that the request named. https://docs.celeryq.dev/en/stable/internals/protocol.html
+ */
+import type { Delivery, HeaderValue, Message } from "../../broker/message.ts";
+import type { TaskError } from "../../tasks/task_error.ts";
+import type { Ending, Outcome, ResultHeaders } from "../outcome.ts";
+import { compress, decompress } from "./compression.ts";
+import { COMPRESS_OVER_BYTES, COX, JSON_TYPE, ZLIB } from "./names.ts";
+
+/** What a worker answers. */
+export type Reply = Outcome | Extract<Ending, { kind: "worker_lost" | "refused" }>;
+
+/** Where and as what a reply goes. */
+export interface ReplyAddress {
+  readonly id: string;
+  readonly replyTo: string;
+  readonly correlationId: string;
+  /** The asker reads compressed replies. */
+  readonly mayCompress: boolean;
+  readonly node: string;
+}
+
+/** What a caller reads: an ending, news of it, or something that means nothing to it. */
+export type DecodedReply =
+  | { readonly kind: "ending"; readonly ending: Ending }
+  | { readonly kind: "started" }
+  | { readonly kind: "other" };
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder("utf-8", { fatal: true });
+const NO_HEADERS: ResultHeaders = Object.freeze({});
+
+/** Writes a reply. A large one is compressed, which alone makes this asynchronous. */
+export function encodeReply(address: ReplyAddress, reply: Reply): Message | Promise<Message> {
+  const { status, resultJson, traceback, headers } = celeryResult(reply);
+  const body = encoder.encode(resultBody(address.id, status, resultJson, traceback));
+  if (body.length <= COMPRESS_OVER_BYTES || !address.mayCompress) {
+    return replyMessage(address, body, headers);
+  }
+  return compress(body).then((compressed) =>
+    replyMessage(address, compressed, { ...headers, compression: ZLIB })
+  );
+}
+
+/** Writes the notice that an attempt runs, which Celery clients pass over. */
+export function encodeStarted(address: ReplyAddress): Message {
+  const result = JSON.stringify({ hostname: address.node });
+  return replyMessage(
+    address,
+    encoder.encode(resultBody(address.id, "STARTED", result)),
+    undefined,
+  );
+}
+
+/** The order and spacing are ours; Celery reads any. */
+function resultBody(id: string, status: string, resultJson: string, traceback = "null"): string {
+  return `{"task_id":${
+    JSON.stringify(id)
+  },"status":"${status}","result":${resultJson},"traceback":${traceback},"children":[]}`;
+}
+
+function replyMessage(
+  address: ReplyAddress,
+  body: Uint8Array,
+  headers: Record<string, HeaderValue> | undefined,
+): Message {
+  return {
+    exchange: "",
+    routingKey: address.replyTo,
+    body,
+    properties: {
+      contentType: JSON_TYPE,
+      contentEncoding: "utf-8",
+      correlationId: address.correlationId,
+      ...(headers === undefined ? {} : { headers }),
+    },
+  };
+}
+
+interface CeleryResult {
+  readonly status: "SUCCESS" | "FAILURE" | "REVOKED";
+  readonly resultJson: string;
+  /** JSON text. */
+  readonly traceback?: string;
+  readonly headers: Record<string, HeaderValue> | undefined;
+}
+
+/** Celery knows fewer endings than we do: the nearest of its own, and ours in a header. */
+function celeryResult(reply: Reply): CeleryResult {
+  switch (reply.kind) {
+    case "succeeded":
+      return {
+        status: "SUCCESS",
+        resultJson: reply.resultJson,
+        headers: isEmpty(reply.headers) ? undefined : { [COX.headers]: { ...reply.headers } },
+      };
+    case "failed":
+      return {
+        status: "FAILURE",
+        resultJson: exception(reply.error.type, [reply.error.message], "builtins", {
+          ...(reply.error.issues === undefined ? {} : { cox_issues: reply.error.issues }),
+        }),
+        ...(reply.error.stack === undefined
+          ? {}
+          : { traceback: JSON.stringify(reply.error.stack) }),
+        headers: {
+          [COX.outcome]: reply.kind,
+          ...(isEmpty(reply.headers) ? {} : { [COX.headers]: { ...reply.headers } }),
+        },
+      };
+    case "timed_out":
+      return {
+        status: "FAILURE",
+        resultJson: exception(
+          "TimeLimitExceeded",
+          [reply.limitMs / 1000],
+          "billiard.exceptions",
+        ),
+        headers: { [COX.outcome]: reply.kind, [COX.limitMs]: Math.round(reply.limitMs) },
+      };
+    case "expired":
+    case "cancelled":
+      return {
+        status: "REVOKED",
+        resultJson: exception(
+          "TaskRevokedError",
+          [reply.kind === "expired" ? "expired" : "terminated"],
+          "celery.exceptions",
+        ),
+        headers: { [COX.outcome]: reply.kind },
+      };
+    case "worker_lost":
+      return {
+        status: "FAILURE",
+        resultJson: exception("WorkerLostError", [reply.message], "billiard.exceptions"),
+        headers: { [COX.outcome]: reply.kind },
+      };
+    case "refused":
+      return {
+        status: "FAILURE",
+        resultJson: exception("ContentDisallowed", [reply.message], "kombu.exceptions"),
+        headers: { [COX.outcome]: reply.kind },
+      };
+  }
+}
+
+function exception(
+  type: string,
+  args: readonly (string | number)[],
+  module: string,
+  more: Record<string, unknown> = {},
+): string {
+  return JSON.stringify({ exc_type: type, exc_message: args, exc_module: module, ...more });
+}
+
+function isEmpty(headers: ResultHeaders): boolean {
+  for (const _ in headers) return false;
+  return true;
+}
+
+/**
+ * Reads a reply from a worker of ours or a Celery worker. Asynchronous only where it is compressed.
+ * @param limitBytes most bytes that an inflated reply may have.
+ */
+export function decodeReply(
+  delivery: Delivery,
+  limitBytes: number,
+): DecodedReply | Promise<DecodedReply> {
+  const { properties, body } = delivery.message;
+  if (delivery.unreadable !== undefined) return unreadable(delivery.unreadable);
+  const compression = properties.headers?.compression;
+  if (compression === undefined || compression === null) return readReply(delivery, body);
+  if (compression !== ZLIB) return unreadable(`its compression is ${String(compression)}`);
+  return decompress(body, limitBytes).then(
+    (inflated) => readReply(delivery, inflated),
+    (error: unknown) => unreadable(error instanceof Error ? error.message : String(error)),
+  );
+}
+
+function readReply(delivery: Delivery, body: Uint8Array): DecodedReply {
+  let reply: unknown;
+  try {
+    reply = JSON.parse(decoder.decode(body));
+  } catch (error) {
+    return unreadable(`its body is not JSON (${error instanceof Error ? error.message : error})`);
+  }
+  if (!isRecord(reply) || typeof reply.status !== "string") {
+    return unreadable("its body is not a Celery result with a status");
+  }
+  const headers = delivery.message.properties.headers ?? {};
+  switch (reply.status) {
+    case "SUCCESS":
+      return ending({
+        kind: "succeeded",
+        resultJson: JSON.stringify(reply.result ?? null),
+        headers: resultHeaders(headers[COX.headers]),
+      });
+    case "FAILURE":
+    case "REVOKED":
+      return ending(failure(reply, headers));
+    case "STARTED":
+      return { kind: "started" };
+    default:
+      return { kind: "other" };
+  }
+}
+
+function failure(
+  reply: Record<string, unknown>,
+  headers: Readonly<Record<string, HeaderValue>>,
+): Ending {
+  const error = taskError(reply);
+  switch (headers[COX.outcome] ?? celeryOutcome(error.type, reply.status)) {
+    case "timed_out": {
+      const limitMs = headers[COX.limitMs];
+      const seconds = Number.parseFloat(error.message);
+      return {
+        kind: "timed_out",
+        limitMs: typeof limitMs === "number" ? limitMs : (seconds || 0) * 1000,
+      };
+    }
+    case "expired":
+      return { kind: "expired" };
+    case "cancelled":
+      return { kind: "cancelled" };
+    case "worker_lost":
+      return { kind: "worker_lost", message: error.message };
+    case "refused":
+      return { kind: "refused", message: error.message };
+    default:
+      return { kind: "failed", error, headers: resultHeaders(headers[COX.headers]) };
+  }
+}
+
+/** The same from a Celery worker, which tells it by the exception alone. */
+function celeryOutcome(type: string, status: unknown): string {
+  if (status === "REVOKED") return "cancelled";
+  if (type === "TimeLimitExceeded") return "timed_out";
+  if (type === "WorkerLostError") return "worker_lost";
+  return "failed";
+}
+
+function taskError(reply: Record<string, unknown>): TaskError {
+  const result = isRecord(reply.result) ? reply.result : {};
+  const message = Array.isArray(result.exc_message)
+    ? result.exc_message.map((part) => typeof part === "string" ? part : JSON.stringify(part))
+      .join(", ")
+    : String(result.exc_message ?? "");
+  return {
+    type: typeof result.exc_type === "string" ? result.exc_type : "Error",
+    message,
+    ...(typeof reply.traceback === "string" ? { stack: reply.traceback } : {}),
+    ...(Array.isArray(result.cox_issues) ? { issues: result.cox_issues.map(inputIssue) } : {}),
+  };
+}
+
+function inputIssue(issue: unknown): { message: string; path: string[] } {
+  const { message, path } = isRecord(issue) ? issue : {};
+  return {
+    message: typeof message === "string" ? message : "",
+    path: Array.isArray(path) ? path.map(String) : [],
+  };
+}
+
+function resultHeaders(value: HeaderValue | undefined): ResultHeaders {
+  if (!isRecord(value)) return NO_HEADERS;
+  const found: Record<string, string> = {};
+  for (const [name, text] of Object.entries(value)) {
+    if (typeof text === "string") found[name] = text;
+  }
+  return found;
+}
+
+function ending(ending: Ending): DecodedReply {
+  return { kind: "ending", ending };
+}
+
+function unreadable(reason: string): DecodedReply {
+  return ending({ kind: "unreadable_reply", message: `The reply cannot be read: ${reason}` });
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

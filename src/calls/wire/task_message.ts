@@ -1,0 +1,288 @@
+/**
+ * A request to run a task, on the wire: Celery's task protocol 2 in JSON.
+ * https://docs.celeryq.dev/en/stable/internals/protocol.html (headers, body triple), and what a
+ * Celery 5.2 worker was seen to need: `task`, `id`, the exact content type, a body of three elements.
+ */
+import type { Delivery, HeaderValue, Message, MessageProperties } from "../../broker/message.ts";
+import type { CallInput } from "../call.ts";
+import { compress } from "./compression.ts";
+import { COMPRESS_OVER_BYTES, COX, JSON_TYPE, wireInstant, ZLIB } from "./names.ts";
+
+/** What is needed to write a request. */
+export interface TaskRequest {
+  readonly id: string;
+  readonly task: string;
+  readonly input: CallInput;
+  readonly kind: "call" | "job";
+  readonly queue: string;
+  readonly replyTo?: string;
+  readonly priority?: number;
+  readonly persistent?: boolean;
+  /** Epoch milliseconds after which nobody may start it, with the same as a duration. */
+  readonly expires?: { readonly at: number; readonly inMs: number };
+  readonly timeoutMs?: number;
+  readonly softTimeoutMs?: number;
+  readonly once?: boolean;
+  /** Headers for the task; names that the protocol uses are not allowed (`isTaskHeader`). */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly origin: string;
+  readonly version: string;
+}
+
+/** A request as a worker reads it. The body is still to be parsed, in the isolate. */
+export interface ReceivedTask {
+  readonly id: string;
+  readonly task: string;
+  readonly kind: "call" | "job";
+  readonly replyTo: string | undefined;
+  readonly correlationId: string;
+  /** Celery's `retries`: attempts before this one. */
+  readonly retries: number;
+  readonly timeoutMs: number | undefined;
+  readonly softTimeoutMs: number | undefined;
+  /** Epoch milliseconds. */
+  readonly etaAt: number | undefined;
+  readonly expiresAt: number | undefined;
+  readonly once: boolean;
+  readonly hops: number;
+  readonly deaths: number;
+  readonly isCompressed: boolean;
+  /** The sender is one of ours, which reads `started` notices and compressed replies. */
+  readonly isOurs: boolean;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+export type DecodedTask =
+  | { readonly kind: "task"; readonly task: ReceivedTask }
+  /** Nobody can run it. The rest is what an answer needs, where it is there. */
+  | {
+    readonly kind: "unusable";
+    readonly reason: string;
+    readonly id: string | undefined;
+    readonly replyTo: string | undefined;
+    readonly correlationId: string | undefined;
+  };
+
+/** Celery's protocol 2, and what brokers add. */
+const PROTOCOL_HEADERS = new Set([
+  ..."lang task id shadow eta expires group group_index retries timelimit root_id parent_id".split(
+    " ",
+  ),
+  ..."argsrepr kwargsrepr origin ignore_result compression stamps stamped_headers".split(" "),
+  ..."replaced_task_nesting meth redelivered".split(" "),
+]);
+
+/** Whether a header may carry something for the task: neither the protocol's nor a broker's own. */
+export function isTaskHeader(name: string): boolean {
+  return !PROTOCOL_HEADERS.has(name) && !name.startsWith("cox-") && !name.startsWith("x-death") &&
+    !name.startsWith("x-first-death-") && !name.startsWith("x-last-death-") &&
+    name !== "x-delivery-count" && name !== "x-acquired-count";
+}
+
+const EMBED = '{"callbacks":null,"errbacks":null,"chain":null,"chord":null}';
+const encoder = new TextEncoder();
+
+/** Writes a request. Compresses the body when it is large, which alone makes this asynchronous. */
+export function encodeTask(request: TaskRequest): Message | Promise<Message> {
+  const { argsJson, kwargsJson } = request.input;
+  const body = encoder.encode(`[${argsJson},${kwargsJson},${EMBED}]`);
+  if (body.length <= COMPRESS_OVER_BYTES) return taskMessage(request, body, false);
+  return compress(body).then((compressed) => taskMessage(request, compressed, true));
+}
+
+function taskMessage(request: TaskRequest, body: Uint8Array, isCompressed: boolean): Message {
+  const { id, expires, timeoutMs, softTimeoutMs } = request;
+  const headers: Record<string, HeaderValue> = {
+    lang: "js",
+    task: request.task,
+    id,
+    root_id: id,
+    parent_id: null,
+    group: null,
+    retries: 0,
+    timelimit: [wholeSeconds(timeoutMs), wholeSeconds(softTimeoutMs)],
+    eta: null,
+    expires: expires === undefined ? null : wireInstant(expires.at),
+    origin: request.origin,
+    [COX.version]: request.version,
+    [COX.kind]: request.kind,
+  };
+  if (timeoutMs !== undefined) headers[COX.timeoutMs] = timeoutMs;
+  if (softTimeoutMs !== undefined) headers[COX.softTimeoutMs] = softTimeoutMs;
+  if (request.once) headers[COX.once] = true;
+  if (isCompressed) headers.compression = ZLIB;
+  for (const name in request.headers) {
+    const value = request.headers[name];
+    if (value !== undefined && isTaskHeader(name)) headers[name] = value;
+  }
+  const properties: { -readonly [K in keyof MessageProperties]: MessageProperties[K] } = {
+    contentType: JSON_TYPE,
+    contentEncoding: "utf-8",
+    headers,
+    correlationId: id,
+    messageId: id,
+    persistent: request.persistent ?? request.kind === "job",
+  };
+  if (request.priority) properties.priority = request.priority;
+  if (request.replyTo !== undefined) properties.replyTo = request.replyTo;
+  // Jobs carry the header alone: the broker must never drop one.
+  if (expires !== undefined && request.kind === "call") properties.expirationMs = expires.inMs;
+  return { exchange: "", routingKey: request.queue, properties, body };
+}
+
+/** Celery's limits are whole seconds here: the client writes fractions as 32-bit floats. */
+function wholeSeconds(ms: number | undefined): number | null {
+  return ms === undefined ? null : Math.ceil(ms / 1000);
+}
+
+/** Reads a request's properties and headers; the body is looked at by the isolate. */
+export function decodeTask(delivery: Delivery): DecodedTask {
+  const { properties } = delivery.message;
+  const headers = properties.headers ?? {};
+  const id = text(headers.id);
+  const unusable = (reason: string): DecodedTask => ({
+    kind: "unusable",
+    reason,
+    id: id ?? properties.correlationId,
+    replyTo: properties.replyTo,
+    correlationId: properties.correlationId ?? id,
+  });
+  if (delivery.unreadable !== undefined) return unusable(delivery.unreadable);
+  const task = text(headers.task);
+  if (id === undefined || id === "" || task === undefined || task === "") {
+    return unusable(
+      'The message has no "task" and "id" headers: it is not of Celery\'s task protocol 2',
+    );
+  }
+  if (!isJson(properties.contentType)) {
+    return unusable(
+      `The body's content type is ${
+        properties.contentType ?? "missing"
+      }: only ${JSON_TYPE} is read (Celery: task_serializer = "json")`,
+    );
+  }
+  const compression = text(headers.compression);
+  if (compression !== undefined && compression !== ZLIB) {
+    return unusable(`The body's compression is ${compression}: only ${ZLIB} is read`);
+  }
+  const etaAt = instant(headers.eta);
+  const expiresAt = instant(headers.expires);
+  if (Number.isNaN(etaAt)) return unusable(`The eta header is not an instant`);
+  if (Number.isNaN(expiresAt)) return unusable(`The expires header is not an instant`);
+  const [hard, soft] = Array.isArray(headers.timelimit) ? headers.timelimit : [];
+  return {
+    kind: "task",
+    task: {
+      id,
+      task,
+      kind: headers[COX.kind] === "call" ? "call" : "job",
+      replyTo: properties.replyTo,
+      correlationId: properties.correlationId ?? id,
+      retries: count(headers.retries),
+      timeoutMs: positive(headers[COX.timeoutMs]) ?? secondsAsMs(hard),
+      softTimeoutMs: positive(headers[COX.softTimeoutMs]) ?? secondsAsMs(soft),
+      etaAt,
+      expiresAt,
+      once: headers[COX.once] === true,
+      hops: count(headers[COX.hops]),
+      deaths: count(headers[COX.deaths]),
+      isCompressed: compression !== undefined,
+      isOurs: headers[COX.version] !== undefined,
+      headers: taskHeaders(headers),
+    },
+  };
+}
+
+/**
+ * The same request for another round: with some headers set anew, its remaining time to live, and
+ * without what brokers wrote on it (a copied `x-death` makes RabbitMQ drop a message as a cycle).
+ */
+export function republished(
+  message: Message,
+  changes: {
+    readonly queue: string;
+    readonly headers: Readonly<Record<string, HeaderValue>>;
+    readonly expirationMs?: number;
+  },
+): Message {
+  const kept = Object.entries(message.properties.headers ?? {}).filter(([name]) =>
+    !/^x-(death|first-death-|last-death-|delivery-count|acquired-count)/.test(name)
+  );
+  const { expirationMs: _old, ...properties } = message.properties;
+  return {
+    exchange: "",
+    routingKey: changes.queue,
+    body: message.body,
+    properties: {
+      ...properties,
+      headers: { ...Object.fromEntries(kept), ...changes.headers },
+      ...(changes.expirationMs === undefined ? {} : { expirationMs: changes.expirationMs }),
+    },
+  };
+}
+
+/** A message for `cox.dead-letters`, with why, when, by whom and from where. */
+export function deadLetter(
+  message: Message,
+  story: {
+    readonly to: string;
+    readonly reason: string;
+    readonly queue: string;
+    readonly node: string;
+    readonly at: number;
+  },
+): Message {
+  const letter = republished(message, {
+    queue: story.to,
+    headers: {
+      [COX.deadReason]: story.reason,
+      [COX.deadQueue]: story.queue,
+      [COX.node]: story.node,
+      [COX.deadAt]: wireInstant(story.at),
+    },
+  });
+  return { ...letter, properties: { ...letter.properties, persistent: true } };
+}
+
+function taskHeaders(
+  headers: Readonly<Record<string, HeaderValue>>,
+): Readonly<Record<string, string>> {
+  const found: Record<string, string> = {};
+  for (const name in headers) {
+    const value = headers[name];
+    if (typeof value === "string" && isTaskHeader(name)) found[name] = value;
+  }
+  return found;
+}
+
+function isJson(contentType: string | undefined): boolean {
+  return contentType === JSON_TYPE ||
+    (contentType !== undefined &&
+      /^application\/json\s*;\s*charset="?utf-?8"?$/i.test(contentType));
+}
+
+function text(value: HeaderValue | undefined): string | undefined {
+  return typeof value === "string" ? value : undefined;
+}
+
+function count(value: HeaderValue | undefined): number {
+  return typeof value === "number" && value > 0 ? Math.floor(value) : 0;
+}
+
+function positive(value: HeaderValue | undefined): number | undefined {
+  return typeof value === "number" && value > 0 ? value : undefined;
+}
+
+function secondsAsMs(value: HeaderValue | undefined): number | undefined {
+  const seconds = positive(value);
+  return seconds === undefined ? undefined : seconds * 1000;
+}
+
+/** Epoch milliseconds; undefined where there is none, NaN where it cannot be read. */
+function instant(value: HeaderValue | undefined): number | undefined {
+  if (value === undefined || value === null) return undefined;
+  if (value instanceof Date) return value.getTime();
+  if (typeof value !== "string") return NaN;
+  // Celery writes naive instants in UTC where its client has `enable_utc`, the default.
+  return Date.parse(/([zZ]|[+-]\d\d:?\d\d)$/.test(value) ? value : `${value}Z`);
+}
