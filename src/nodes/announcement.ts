@@ -1,4 +1,8 @@
-/** What workers tell of themselves on `cox.nodes`, and what a front remembers of it. */
+/**
+ * What nodes say on `cox.nodes`: a worker tells its tasks, a worker leaves, a front asks. The shapes
+ * and their JSON; what a front remembers of them is directory.ts.
+ */
+import * as v from "valibot";
 import type { TaskDescriptor } from "../tasks/descriptor.ts";
 
 /** A task as a front knows it. */
@@ -10,12 +14,61 @@ export interface KnownTask extends TaskDescriptor {
 /** Which task lives where: read by the caller, by `GET /tasks` and by `app tasks`. */
 export interface TaskDirectory {
   find(task: string): KnownTask | undefined;
+  /** What a call needs of it, at the cost of a look-up. */
+  descriptor(task: string): TaskDescriptor | undefined;
   /** Sorted by name. */
   list(): readonly KnownTask[];
   /**
    * Resolves when workers have had time to answer the question that a front asks when it connects:
    * before that, a task that is not known may only not be known yet.
+   * @throws the signal's reason when it aborts first.
    */
   settled(signal?: AbortSignal): Promise<void>;
   readonly isSettled: boolean;
+}
+
+const Descriptor = v.object({
+  name: v.string(),
+  file: v.string(),
+  queue: v.string(),
+  timeoutMs: v.number(),
+  softTimeoutMs: v.exactOptional(v.number()),
+  isolation: v.picklist(["worker", "process"]),
+  retry: v.exactOptional(v.object({
+    limit: v.number(),
+    backoff: v.picklist(["exponential", "fixed"]),
+    baseMs: v.number(),
+    capMs: v.number(),
+  })),
+});
+
+const Announcement = v.variant("type", [
+  /** A worker serves these tasks now, and no others. */
+  v.object({ type: v.literal("serving"), node: v.string(), tasks: v.array(Descriptor) }),
+  /** A worker takes no more work. */
+  v.object({ type: v.literal("leaving"), node: v.string() }),
+  /** Whoever serves tasks, say so. */
+  v.object({ type: v.literal("asking"), node: v.string() }),
+]);
+
+export type Announcement = v.InferOutput<typeof Announcement>;
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+export function encodeAnnouncement(announcement: Announcement): Uint8Array {
+  return encoder.encode(JSON.stringify(announcement));
+}
+
+/** Undefined for all that is not an announcement: anybody may publish on the exchange. */
+export function decodeAnnouncement(body: Uint8Array): Announcement | undefined {
+  let json: unknown;
+  try {
+    json = JSON.parse(decoder.decode(body));
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+  const parsed = v.safeParse(Announcement, json);
+  return parsed.success ? parsed.output : undefined;
 }

@@ -1,0 +1,325 @@
+/**
+ * The caller over a broker: publishes calls, keeps those that wait, and gives each its one ending on
+ * time. How requests and replies are written is wire/.
+ *
+ * A pending call's life: waiting → started (a worker's notice came) → ended. Its own clock ends it
+ * where nobody else does: `expires` after its publish while waiting, limit + margin once started.
+ */
+import { getLogger } from "@logtape/logtape";
+import type { Broker, PrivateQueue } from "../broker/broker.ts";
+import { BrokerAwayError, PublishRefusedError } from "../broker/errors.ts";
+import type { Message } from "../broker/message.ts";
+import { CONTROL_EXCHANGE } from "../broker/topology.ts";
+import { type Clock, systemClock, type Timer } from "../lifecycle/clock.ts";
+import type { Component } from "../lifecycle/component.ts";
+import type { TaskDirectory } from "../nodes/announcement.ts";
+import { newId } from "../platform/ids.ts";
+import type { TaskDescriptor } from "../tasks/descriptor.ts";
+import type { Caller, CallInput, CallOptions } from "./call.ts";
+import type { Ending } from "./outcome.ts";
+import { encodeRevocation } from "./wire/control_message.ts";
+import { type DecodedReply, decodeReply } from "./wire/reply_message.ts";
+import { encodeTask } from "./wire/task_message.ts";
+
+const log = getLogger(["coxswain", "calls"]);
+
+/** A worker tells that an attempt runs once it has run for this long. */
+export const STARTED_NOTICE_AFTER_MS = 100;
+/** What a notice or a revocation may take on its way at `expires`. */
+const NOTICE_MARGIN_MS = 100;
+/** What the answer of a worker that stops an attempt at its limit may take on its way. */
+const ANSWER_MARGIN_MS = 2_000;
+/** Limit of a task that nobody has announced (a call to a named queue). */
+const UNKNOWN_TASK_LIMIT_MS = 300_000;
+/** Pause before a call that reached no queue is published again, until it expires. */
+const UNROUTABLE_PAUSE_MS = 250;
+
+export interface BrokerCallerOptions {
+  readonly broker: Broker;
+  readonly directory: TaskDirectory;
+  readonly node: string;
+  readonly version: string;
+  /** How long a call may wait for a worker where it does not say, in milliseconds. */
+  readonly expiresMs: number;
+  /** Most calls that may wait for their ending at once. */
+  readonly maxPending: number;
+  /** Most bytes that a compressed reply may inflate to. */
+  readonly maxReplyBytes: number;
+  readonly clock?: Clock;
+}
+
+interface Pending {
+  readonly id: string;
+  readonly limitMs: number;
+  readonly resolve: (ending: Ending) => void;
+  /** Monotonic instant at which it expires. */
+  readonly expiresAt: number;
+  readonly message: Message;
+  state: "waiting" | "started";
+  timer: Timer | undefined;
+  republish: Timer | undefined;
+}
+
+export class BrokerCaller implements Caller, Component {
+  readonly #options: BrokerCallerOptions;
+  readonly #broker: Broker;
+  readonly #clock: Clock;
+  readonly #pending = new Map<string, Pending>();
+  #replies: PrivateQueue | undefined;
+  #loop: Promise<void> | undefined;
+  #unwatch: (() => void)[] = [];
+
+  constructor(options: BrokerCallerOptions) {
+    this.#options = options;
+    this.#broker = options.broker;
+    this.#clock = options.clock ?? systemClock;
+  }
+
+  get pending(): number {
+    return this.#pending.size;
+  }
+
+  async start(): Promise<void> {
+    await this.#broker.declareExchange(CONTROL_EXCHANGE);
+    this.#replies = await this.#broker.openPrivateQueue({ prefix: "reply." });
+    this.#unwatch = [
+      this.#replies.watch((name) => {
+        if (name === undefined) this.#connectionLost();
+      }),
+      this.#broker.watchReturns((message) => this.#returned(message)),
+    ];
+    this.#loop = this.#listen(this.#replies);
+  }
+
+  /** Ends what still waits as unknown: nobody would read its answer. */
+  async stop(): Promise<void> {
+    for (const unwatch of this.#unwatch) unwatch();
+    this.#unwatch = [];
+    for (const pending of this.#pending.values()) {
+      this.#end(pending, {
+        kind: "outcome_unknown",
+        message: "This node stopped while the call waited: it may have run",
+      });
+    }
+    await this.#replies?.close();
+    await this.#loop;
+  }
+
+  call(
+    task: string,
+    input: CallInput,
+    options: CallOptions = {},
+    signal?: AbortSignal,
+  ): Promise<Ending> {
+    if (signal?.aborted) return Promise.resolve({ kind: "cancelled" });
+    if (this.#pending.size >= this.#options.maxPending) {
+      return Promise.resolve({ kind: "too_many_waiting", limit: this.#options.maxPending });
+    }
+    const away = this.#whyAway();
+    if (away !== undefined) return Promise.resolve({ kind: "broker_away", message: away });
+    const descriptor = this.#options.directory.descriptor(task);
+    if (descriptor === undefined && options.queue === undefined) {
+      return this.#callUnknown(task, input, options, signal);
+    }
+    return this.#publish(task, descriptor, input, options, signal);
+  }
+
+  /** It may only not be known yet: a front that has just connected waits for announcements. */
+  async #callUnknown(
+    task: string,
+    input: CallInput,
+    options: CallOptions,
+    signal: AbortSignal | undefined,
+  ): Promise<Ending> {
+    const { directory } = this.#options;
+    if (!directory.isSettled) {
+      await directory.settled();
+      if (signal?.aborted) return { kind: "cancelled" };
+      const away = this.#whyAway();
+      if (away !== undefined) return { kind: "broker_away", message: away };
+    }
+    const descriptor = directory.descriptor(task);
+    if (descriptor === undefined) return { kind: "unknown_task", task };
+    return await this.#publish(task, descriptor, input, options, signal);
+  }
+
+  #publish(
+    task: string,
+    descriptor: TaskDescriptor | undefined,
+    input: CallInput,
+    options: CallOptions,
+    signal: AbortSignal | undefined,
+  ): Promise<Ending> {
+    const id = newId();
+    const expiresMs = options.expiresMs ?? this.#options.expiresMs;
+    const taskLimitMs = descriptor?.timeoutMs ?? UNKNOWN_TASK_LIMIT_MS;
+    const limitMs = Math.min(options.timeoutMs ?? taskLimitMs, taskLimitMs);
+    const request = encodeTask({
+      id,
+      task,
+      input,
+      kind: "call",
+      queue: options.queue ?? descriptor?.queue ?? "",
+      replyTo: this.#replies?.name ?? "",
+      expires: { at: this.#clock.now() + expiresMs, inMs: Math.ceil(expiresMs) },
+      timeoutMs: Math.ceil(limitMs),
+      headers: options.headers ?? {},
+      origin: this.#options.node,
+      version: this.#options.version,
+      ...(options.priority === undefined ? {} : { priority: options.priority }),
+      ...(options.persistent === undefined ? {} : { persistent: options.persistent }),
+      ...(options.once === undefined ? {} : { once: options.once }),
+    });
+    const expiresAt = this.#clock.monotonic() + expiresMs;
+    return request instanceof Promise
+      ? request.then((message) => this.#send(id, message, limitMs, expiresAt, signal))
+      : this.#send(id, request, limitMs, expiresAt, signal);
+  }
+
+  #send(
+    id: string,
+    message: Message,
+    limitMs: number,
+    expiresAt: number,
+    signal: AbortSignal | undefined,
+  ): Promise<Ending> {
+    return new Promise<Ending>((resolve) => {
+      const onAbort = () => this.#cancel(pending);
+      const pending: Pending = {
+        id,
+        limitMs,
+        expiresAt,
+        message,
+        resolve: signal === undefined ? resolve : (ending) => {
+          signal.removeEventListener("abort", onAbort);
+          resolve(ending);
+        },
+        state: "waiting",
+        timer: undefined,
+        republish: undefined,
+      };
+      this.#pending.set(id, pending);
+      signal?.addEventListener("abort", onAbort, { once: true });
+      const expiresInMs = expiresAt - this.#clock.monotonic();
+      pending.timer = this.#clock.after(
+        expiresInMs + STARTED_NOTICE_AFTER_MS + NOTICE_MARGIN_MS,
+        () => this.#expire(pending),
+      );
+      this.#handOn(pending);
+    });
+  }
+
+  /** Publishes without a confirm: a call that is lost expires. */
+  #handOn(pending: Pending): void {
+    this.#broker.publish(pending.message, { mandatory: true }).then(undefined, (error: unknown) => {
+      if (error instanceof PublishRefusedError) {
+        this.#end(pending, { kind: "refused", message: error.message });
+      } else if (error instanceof BrokerAwayError) {
+        this.#end(pending, { kind: "broker_away", message: error.message });
+      } else {
+        log.error("A call could not be published: {error}", { callId: pending.id, error });
+        this.#end(pending, { kind: "broker_away", message: String(error) });
+      }
+    });
+  }
+
+  async #listen(replies: PrivateQueue): Promise<void> {
+    for await (const delivery of replies) {
+      const pending = this.#pending.get(delivery.message.properties.correlationId ?? "");
+      if (pending === undefined) continue;
+      const reply = decodeReply(delivery, this.#options.maxReplyBytes);
+      if (reply instanceof Promise) void reply.then((reply) => this.#replied(pending, reply));
+      else this.#replied(pending, reply);
+    }
+  }
+
+  #replied(pending: Pending, reply: DecodedReply): void {
+    switch (reply.kind) {
+      case "ending":
+        this.#end(pending, reply.ending);
+        break;
+      case "started":
+        // Told again after a redelivery: the second worker has the whole limit once more.
+        pending.state = "started";
+        pending.timer?.cancel();
+        pending.timer = this.#clock.after(
+          pending.limitMs + ANSWER_MARGIN_MS,
+          () => this.#overdue(pending),
+        );
+        break;
+      case "other":
+        break;
+    }
+  }
+
+  /** Nobody said in time that it runs. Whoever takes it from now on is told not to. */
+  #expire(pending: Pending): void {
+    this.#revoke(pending);
+    this.#end(pending, { kind: "expired" });
+  }
+
+  /** It was started, and its worker neither answered nor stopped it. */
+  #overdue(pending: Pending): void {
+    this.#revoke(pending);
+    this.#end(pending, {
+      kind: "outcome_unknown",
+      message: "A worker took the call and gave no answer within its limit: it may have run",
+    });
+  }
+
+  #cancel(pending: Pending): void {
+    this.#revoke(pending);
+    this.#end(pending, { kind: "cancelled" });
+  }
+
+  #revoke({ id }: Pending): void {
+    this.#broker.publish(encodeRevocation({ ids: [id], terminate: true }))
+      .then(undefined, (error: unknown) => {
+        // Without a broker no worker can take it either; one that runs it ends at its limit.
+        log.debug("A call could not be revoked: {error}", { callId: id, error });
+      });
+  }
+
+  /** No queue took it (deleted, or its workers never came): again, until it expires. */
+  #returned(message: Message): void {
+    const pending = this.#pending.get(message.properties.correlationId ?? "");
+    if (pending === undefined || pending.state === "started") return;
+    pending.republish = this.#clock.after(UNROUTABLE_PAUSE_MS, () => {
+      if (this.#pending.has(pending.id) && this.#clock.monotonic() < pending.expiresAt) {
+        this.#handOn(pending);
+      }
+    });
+  }
+
+  #connectionLost(): void {
+    for (const pending of this.#pending.values()) {
+      this.#end(pending, {
+        kind: "outcome_unknown",
+        message: "The connection to the broker was lost while the call waited: it may have run",
+      });
+    }
+  }
+
+  #end(pending: Pending, ending: Ending): void {
+    if (!this.#pending.delete(pending.id)) return;
+    pending.timer?.cancel();
+    pending.republish?.cancel();
+    pending.resolve(ending);
+  }
+
+  #whyAway(): string | undefined {
+    const { state } = this.#broker;
+    switch (state.kind) {
+      case "connected":
+        if (state.blocked !== undefined) return `The broker takes no messages: ${state.blocked}`;
+        return this.#replies?.name === undefined
+          ? "The broker connection is being set up"
+          : undefined;
+      case "away":
+        return `The broker is away: ${state.reason}`;
+      case "idle":
+      case "stopped":
+        return "The broker connection is closed";
+    }
+  }
+}

@@ -1,0 +1,76 @@
+/**
+ * The directory: which task lives where, learnt from what workers announce. Pure state; how the
+ * announcements travel is nodes_channel.ts.
+ */
+import type { TaskDescriptor } from "../tasks/descriptor.ts";
+import type { KnownTask } from "./announcement.ts";
+
+interface Entry {
+  readonly descriptor: TaskDescriptor;
+  /** Nodes that serve it now. */
+  readonly nodes: Set<string>;
+}
+
+/** Written by `NodesChannel` alone. */
+export class Directory {
+  readonly #entries = new Map<string, Entry>();
+  readonly #tasksOf = new Map<string, readonly TaskDescriptor[]>();
+
+  /** A node tells all tasks that it serves; what it told before is forgotten. */
+  announced(node: string, tasks: readonly TaskDescriptor[]): void {
+    this.left(node);
+    this.#tasksOf.set(node, tasks);
+    for (const descriptor of tasks) {
+      const nodes = this.#entries.get(descriptor.name)?.nodes ?? new Set<string>();
+      nodes.add(node);
+      // The latest word counts: a task that moved to another queue is published to the new one.
+      this.#entries.set(descriptor.name, { descriptor, nodes });
+    }
+  }
+
+  /** A node serves nothing any more. Its tasks stay remembered. */
+  left(node: string): void {
+    for (const { name } of this.#tasksOf.get(node) ?? []) {
+      const entry = this.#entries.get(name);
+      if (entry === undefined) continue;
+      entry.nodes.delete(node);
+      const other = this.#descriptorFromAnyOf(entry.nodes, name);
+      if (other !== undefined) this.#entries.set(name, { descriptor: other, nodes: entry.nodes });
+    }
+    this.#tasksOf.delete(node);
+  }
+
+  /** What a call needs, without the list of nodes. */
+  descriptor(task: string): TaskDescriptor | undefined {
+    return this.#entries.get(task)?.descriptor;
+  }
+
+  find(task: string): KnownTask | undefined {
+    const entry = this.#entries.get(task);
+    return entry && { ...entry.descriptor, nodes: [...entry.nodes].sort() };
+  }
+
+  list(): readonly KnownTask[] {
+    return [...this.#entries.values()]
+      .map(({ descriptor, nodes }) => ({ ...descriptor, nodes: [...nodes].sort() }))
+      .sort((a, b) => a.name < b.name ? -1 : 1);
+  }
+
+  /** Whether another node serves this task from this queue. */
+  isServedElsewhere(task: string, queue: string, self: string): boolean {
+    const entry = this.#entries.get(task);
+    if (entry === undefined) return false;
+    return [...entry.nodes].some((node) =>
+      node !== self &&
+      this.#tasksOf.get(node)?.some((known) => known.name === task && known.queue === queue)
+    );
+  }
+
+  #descriptorFromAnyOf(nodes: ReadonlySet<string>, task: string): TaskDescriptor | undefined {
+    for (const node of nodes) {
+      const found = this.#tasksOf.get(node)?.find(({ name }) => name === task);
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  }
+}

@@ -1,0 +1,168 @@
+/**
+ * This node's place on the exchange `cox.nodes`: it listens to what workers announce, asks when it
+ * has connected, and, where it serves tasks, announces them itself. Beacons are not its business.
+ */
+import { getLogger } from "@logtape/logtape";
+import type { Broker, PrivateQueue } from "../broker/broker.ts";
+import { BrokerAwayError } from "../broker/errors.ts";
+import { NODES_EXCHANGE } from "../broker/topology.ts";
+import { type Clock, systemClock, type Timer } from "../lifecycle/clock.ts";
+import type { Component } from "../lifecycle/component.ts";
+import type { TaskDescriptor } from "../tasks/descriptor.ts";
+import {
+  type Announcement,
+  decodeAnnouncement,
+  encodeAnnouncement,
+  type KnownTask,
+  type TaskDirectory,
+} from "./announcement.ts";
+import { Directory } from "./directory.ts";
+
+const log = getLogger(["coxswain", "nodes"]);
+
+/** How long workers get to answer the question before an unknown task counts as unknown. */
+const SETTLE_MS = 500;
+
+export interface NodesChannelOptions {
+  readonly broker: Broker;
+  readonly node: string;
+  readonly clock?: Clock;
+}
+
+/** Idle until started; the directory can be read from the beginning, and is empty. */
+export class NodesChannel implements Component, TaskDirectory {
+  readonly #broker: Broker;
+  readonly #node: string;
+  readonly #clock: Clock;
+  readonly #directory = new Directory();
+  #serving: readonly TaskDescriptor[] | undefined;
+  #queue: PrivateQueue | undefined;
+  #loop: Promise<void> | undefined;
+  #settled = Promise.withResolvers<void>();
+  #isSettled = false;
+  #settleTimer: Timer | undefined;
+
+  constructor({ broker, node, clock = systemClock }: NodesChannelOptions) {
+    this.#broker = broker;
+    this.#node = node;
+    this.#clock = clock;
+  }
+
+  async start(): Promise<void> {
+    await this.#broker.declareExchange(NODES_EXCHANGE);
+    this.#queue = await this.#broker.openPrivateQueue({
+      prefix: "cox.nodes.",
+      bindings: [{ exchange: NODES_EXCHANGE.name }],
+    });
+    this.#loop = this.#listen(this.#queue);
+    this.#queue.watch((name) => {
+      if (name !== undefined) this.#onConnected();
+    });
+    this.#onConnected();
+  }
+
+  /** Says goodbye where it served, and stops listening. */
+  async stop(): Promise<void> {
+    await this.withdraw();
+    this.#settleTimer?.cancel();
+    await this.#queue?.close();
+    await this.#loop;
+  }
+
+  /** From now on this node serves these tasks and says so, now and whenever somebody asks. */
+  async serve(tasks: readonly TaskDescriptor[]): Promise<void> {
+    this.#serving = tasks;
+    await this.#publish({ type: "serving", node: this.#node, tasks: [...tasks] });
+  }
+
+  /** This node takes no more work. Idempotent. */
+  async withdraw(): Promise<void> {
+    if (this.#serving === undefined) return;
+    this.#serving = undefined;
+    await this.#publish({ type: "leaving", node: this.#node });
+  }
+
+  find(task: string): KnownTask | undefined {
+    return this.#directory.find(task);
+  }
+
+  descriptor(task: string): TaskDescriptor | undefined {
+    return this.#directory.descriptor(task);
+  }
+
+  list(): readonly KnownTask[] {
+    return this.#directory.list();
+  }
+
+  isServedElsewhere(task: string, queue: string): boolean {
+    return this.#directory.isServedElsewhere(task, queue, this.#node);
+  }
+
+  get isSettled(): boolean {
+    return this.#isSettled;
+  }
+
+  settled(signal?: AbortSignal): Promise<void> {
+    if (this.#isSettled || signal === undefined) return this.#settled.promise;
+    signal.throwIfAborted();
+    const aborted = Promise.withResolvers<never>();
+    const onAbort = () => aborted.reject(signal.reason);
+    signal.addEventListener("abort", onAbort, { once: true });
+    return Promise.race([this.#settled.promise, aborted.promise])
+      .finally(() => signal.removeEventListener("abort", onAbort));
+  }
+
+  /** What was missed while the queue was not there is asked for again. */
+  #onConnected(): void {
+    void this.#publish({ type: "asking", node: this.#node });
+    if (this.#serving !== undefined) {
+      void this.#publish({ type: "serving", node: this.#node, tasks: [...this.#serving] });
+    }
+    if (this.#isSettled) return;
+    this.#settleTimer?.cancel();
+    this.#settleTimer = this.#clock.after(SETTLE_MS, () => {
+      this.#isSettled = true;
+      this.#settled.resolve();
+    });
+  }
+
+  async #listen(queue: PrivateQueue): Promise<void> {
+    for await (const { message } of queue) {
+      const announcement = decodeAnnouncement(message.body);
+      if (announcement === undefined) {
+        log.warn("Passed over a message on {exchange} that is not an announcement", {
+          exchange: NODES_EXCHANGE.name,
+        });
+        continue;
+      }
+      switch (announcement.type) {
+        case "serving":
+          this.#directory.announced(announcement.node, announcement.tasks);
+          break;
+        case "leaving":
+          this.#directory.left(announcement.node);
+          break;
+        case "asking":
+          if (this.#serving !== undefined) {
+            void this.#publish({ type: "serving", node: this.#node, tasks: [...this.#serving] });
+          }
+          break;
+      }
+    }
+  }
+
+  /** Never rejects: what is lost while the broker is away is said again when it is back. */
+  async #publish(announcement: Announcement): Promise<void> {
+    try {
+      await this.#broker.publish({
+        exchange: NODES_EXCHANGE.name,
+        routingKey: "",
+        properties: { contentType: "application/json" },
+        body: encodeAnnouncement(announcement),
+      });
+    } catch (error) {
+      if (!(error instanceof BrokerAwayError)) throw error;
+      log.debug("Announcement {type} waits for the broker", { type: announcement.type });
+    }
+  }
+}
