@@ -211,7 +211,7 @@ function failure(
   headers: Readonly<Record<string, HeaderValue>>,
 ): Ending {
   const error = taskError(reply);
-  switch (headers[COX.outcome] ?? celeryOutcome(error.type, reply.status)) {
+  switch (headers[COX.outcome] ?? celeryOutcome(error, reply.status)) {
     case "timed_out": {
       const limitMs = headers[COX.limitMs];
       const seconds = Number.parseFloat(error.message);
@@ -234,8 +234,8 @@ function failure(
 }
 
 /** The same from a Celery worker, which tells it by the exception alone. */
-function celeryOutcome(type: string, status: unknown): string {
-  if (status === "REVOKED") return "cancelled";
+function celeryOutcome({ type, message }: TaskError, status: unknown): string {
+  if (status === "REVOKED") return message === "expired" ? "expired" : "cancelled";
   if (type === "TimeLimitExceeded") return "timed_out";
   if (type === "WorkerLostError") return "worker_lost";
   return "failed";

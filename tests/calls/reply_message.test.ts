@@ -1,0 +1,165 @@
+import { describe, expect, test } from "bun:test";
+import type { Ending } from "../../src/calls/outcome.ts";
+import {
+  decodeReply,
+  encodeReply,
+  encodeStarted,
+  type Reply,
+} from "../../src/calls/wire/reply_message.ts";
+import { decodeRevocation, encodeRevocation } from "../../src/calls/wire/control_message.ts";
+import { captured } from "../support/celery_fixtures.ts";
+import { deliveryOf } from "../support/deliveries.ts";
+
+const ADDRESS = { id: "i", replyTo: "r", correlationId: "c", mayCompress: true, node: "w1" };
+const LIMIT = 1_000_000;
+
+const REPLIES: readonly Reply[] = [
+  { kind: "succeeded", resultJson: '{"a":[1,null,"é"]}', headers: {} },
+  { kind: "succeeded", resultJson: "3", headers: { "x-width": "7" } },
+  { kind: "failed", error: { type: "ValueError", message: "boom" }, headers: {} },
+  {
+    kind: "failed",
+    error: {
+      type: "InvalidInput",
+      message: "bad",
+      stack: "at here",
+      issues: [{ message: "too small", path: ["width", "0"] }],
+    },
+    headers: { "x-a": "b" },
+  },
+  { kind: "timed_out", limitMs: 1_500 },
+  { kind: "expired" },
+  { kind: "cancelled" },
+  { kind: "worker_lost", message: "3 processes" },
+  { kind: "refused", message: "not JSON" },
+];
+
+describe("a reply", () => {
+  test.each(REPLIES.map((reply) => [reply.kind, reply] as const))(
+    "%s comes back as it was sent",
+    async (_, reply) => {
+      const message = await encodeReply(ADDRESS, reply);
+      expect(message).toMatchObject({ exchange: "", routingKey: "r" });
+      expect(message.properties.correlationId).toBe("c");
+      const back = await decodeReply(deliveryOf(message), LIMIT);
+      expect(back).toEqual({ kind: "ending", ending: reply });
+    },
+  );
+
+  test("over 32 KiB is compressed where the asker reads it, and only there", async () => {
+    const reply: Reply = {
+      kind: "succeeded",
+      resultJson: JSON.stringify("z".repeat(50_000)),
+      headers: {},
+    };
+    const compressed = await encodeReply(ADDRESS, reply);
+    expect(compressed.body.length).toBeLessThan(1_000);
+    expect(await decodeReply(deliveryOf(compressed), LIMIT)).toEqual({
+      kind: "ending",
+      ending: reply,
+    });
+    expect(await decodeReply(deliveryOf(compressed), 1_000)).toMatchObject({
+      ending: { kind: "unreadable_reply", message: expect.stringContaining("larger than 1000") },
+    });
+    const plain = await encodeReply({ ...ADDRESS, mayCompress: false }, reply);
+    expect(plain.body.length).toBeGreaterThan(50_000);
+  });
+
+  test("that tells of a start ends nothing", async () => {
+    expect(await decodeReply(deliveryOf(encodeStarted(ADDRESS)), LIMIT)).toEqual({
+      kind: "started",
+    });
+  });
+
+  test.each(["", "nonsense", "[]", "{}", '{"status":7}', "\xff"])(
+    "%j is unreadable, with the reason",
+    async (body) => {
+      const message = {
+        exchange: "",
+        routingKey: "r",
+        properties: {},
+        body: Buffer.from(body, "latin1"),
+      };
+      expect(await decodeReply(deliveryOf(message), LIMIT)).toMatchObject({
+        kind: "ending",
+        ending: { kind: "unreadable_reply", message: expect.stringContaining("cannot be read") },
+      });
+    },
+  );
+});
+
+describe("decodeReply() on captured Celery results", () => {
+  const expected: Record<string, Ending["kind"] | "started" | "other"> = {
+    task_failure_builtin: "failed",
+    task_failure_custom: "failed",
+    task_expires_past: "expired",
+    task_hard_time_limit_hit: "timed_out",
+    task_soft_time_limit_hit: "failed",
+    task_unknown: "failed",
+    revoke_before_start: "cancelled",
+    revoke_terminate: "cancelled",
+    revoke_terminate_sigkill: "cancelled",
+    canvas_chain_error: "failed",
+  };
+  const rows = captured("result");
+
+  test.each(rows.map((row, index) => [row.scenario, index, row] as const))(
+    "reads %s (%d)",
+    async (scenario, _, { delivery }) => {
+      const text = new TextDecoder().decode(delivery.message.body);
+      const [, status] = /"status": "([A-Z]+)"/.exec(text) ?? [];
+      const reply = await decodeReply(delivery, LIMIT);
+      const kind = reply.kind === "ending" ? reply.ending.kind : reply.kind;
+      // Python's JSON has bare Infinity and NaN, which no other reader takes.
+      if (/\bInfinity\b/.test(text)) expect(kind).toBe("unreadable_reply");
+      else if (status === "SUCCESS") expect(kind).toBe("succeeded");
+      else if (status === "STARTED") expect(kind).toBe("started");
+      else if (status === "RETRY" || status === "PROGRESS") expect(kind).toBe("other");
+      else expect(kind).toBe(expected[scenario] ?? "failed");
+    },
+  );
+
+  test("reads the limit and the error", async () => {
+    const of = (scenario: string) => rows.find((row) => row.scenario === scenario)!.delivery;
+    expect(await decodeReply(of("task_hard_time_limit_hit"), LIMIT)).toMatchObject({
+      ending: { limitMs: 1_000 },
+    });
+    expect(await decodeReply(of("task_failure_builtin"), LIMIT)).toMatchObject({
+      ending: { error: { type: "ValueError", message: "boom" } },
+    });
+  });
+});
+
+describe("revocations", () => {
+  test("come back as they were sent", () => {
+    const message = encodeRevocation({ ids: ["a"], terminate: true });
+    expect(decodeRevocation(deliveryOf(message), "w1")).toEqual({ ids: ["a"], terminate: true });
+  });
+
+  test.each([
+    ["control_revoke", { ids: ["dddddddd-0000-0000-0000-000000000001"], terminate: false }],
+    ["control_terminate", { ids: ["dddddddd-0000-0000-0000-000000000002"], terminate: true }],
+    ["revoke_terminate", { ids: ["d00b1658-8bf2-4814-ad03-954bdf0793c1"], terminate: true }],
+    ["revoke_wait_reply", { ids: ["aaaa", "bbbb"], terminate: false }],
+    ["inspect_ping", undefined],
+  ])("of Celery are read: %s", (scenario, expected) => {
+    const row = captured("control").find((row) => row.scenario === scenario)!;
+    expect(decodeRevocation(row.delivery, "w1")).toEqual(expected!);
+  });
+
+  test("for another node, and garbage, mean nothing", () => {
+    const row = (text: string) =>
+      deliveryOf({
+        exchange: "",
+        routingKey: "",
+        properties: {},
+        body: new TextEncoder().encode(text),
+      });
+    const revoke = { method: "revoke", arguments: { task_id: "a" } };
+    const other = JSON.stringify({ ...revoke, destination: ["other"] });
+    expect(decodeRevocation(row(other), "w1")).toBeUndefined();
+    for (const text of ["", "7", "null", '{"method":"revoke"}', "pickle"]) {
+      expect(decodeRevocation(row(text), "w1")).toBeUndefined();
+    }
+  });
+});
