@@ -19,7 +19,7 @@ export interface AttemptRequest {
   readonly timeoutMs: number;
   readonly softTimeoutMs?: number;
   readonly isolation: Isolation;
-  /** Runs alone, in an isolate made for it: for redelivered messages. Default false. */
+  /** Runs alone, in a process made for it: for redelivered messages. Default false. */
   readonly alone?: boolean;
   /** Headers that came with the message, for `context`. */
   readonly headers: Readonly<Record<string, string>>;
@@ -52,8 +52,11 @@ export type AttemptEnd =
   | { readonly kind: "timed_out"; readonly limitMs: number }
   /** The signal given to `run` aborted; `started` tells whether user code had begun. */
   | { readonly kind: "cancelled"; readonly started: boolean }
-  /** The isolate ended by itself (exit, crash, out of memory), or did not get ready. */
-  | { readonly kind: "isolate_died"; readonly reason: string };
+  /**
+   * The isolate ended by itself (exit, crash, out of memory), or did not get ready. `started` tells
+   * whether the task's code had begun: where it had not, this attempt is to blame for nothing.
+   */
+  | { readonly kind: "isolate_died"; readonly reason: string; readonly started: boolean };
 
 export interface RunOptions {
   /** Aborting cancels: `context.signal` aborts, and after `cancelGraceMs` the isolate is killed. */
