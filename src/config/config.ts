@@ -1,0 +1,172 @@
+/**
+ * The configuration as the parts of the program get it: one frozen section each, parsed and checked.
+ * Where the values come from is load.ts; which settings exist is settings.ts.
+ */
+
+/** The commands that run a node. */
+export type NodeMode = "all" | "serve" | "work";
+
+/** What a front listens with. */
+export interface HttpConfig {
+  readonly host: string;
+  /** 0: any free port. */
+  readonly port: number;
+  /** Who sends it may do everything. Never blank. */
+  readonly token?: string;
+  /** Who sends it may read. Never blank. */
+  readonly readToken?: string;
+  /** The operator accepts that whoever reaches `host` may come in. */
+  readonly insecure: boolean;
+  readonly maxBodyBytes: number;
+  /** Error answers carry the stack of a failed task. */
+  readonly exposeErrors: boolean;
+}
+
+export interface CallsConfig {
+  /** How long a call may wait for a worker unless its caller says so. */
+  readonly expiresMs: number;
+  /** Most calls that may wait for their ending at once. */
+  readonly maxPending: number;
+}
+
+/** PEM texts, read from the files that were named. */
+export interface TlsConfig {
+  /** Certificate authorities to trust instead of the system's. */
+  readonly ca?: string;
+  /** Our own certificate; always with `key`. */
+  readonly cert?: string;
+  readonly key?: string;
+}
+
+export type QueueType = "classic" | "quorum";
+
+export interface EmbeddedBrokerConfig {
+  readonly kind: "embedded";
+  /** Absolute path. */
+  readonly dataDir: string;
+}
+
+export interface AmqpBrokerConfig {
+  readonly kind: "amqp";
+  /** `amqp://` or `amqps://`, with the password in it: only ever shown by `redactText`. */
+  readonly url: string;
+  readonly tls?: TlsConfig;
+  readonly queueType: QueueType;
+  /** How long the start waits for the broker. */
+  readonly connectTimeoutMs: number;
+}
+
+export type BrokerConfig = EmbeddedBrokerConfig | AmqpBrokerConfig;
+
+export interface WorkerConfig {
+  /** Absolute paths of files and folders. */
+  readonly taskPaths: readonly string[];
+  /** Absent: every queue that one of its tasks names. */
+  readonly queues?: readonly string[];
+  readonly isolates: number;
+  /** Attempts that may run at once in one isolate. */
+  readonly slots: number;
+  /** Deliveries held beyond the slots; "auto" grows while tasks are short. */
+  readonly lookAhead: number | "auto";
+  /** Absent: an isolate is never replaced because of its age. */
+  readonly maxTasksPerIsolate?: number;
+  /** The demo tasks are served too. */
+  readonly demo: boolean;
+}
+
+/** The small HTTP server of a node that has no front. */
+export interface HealthConfig {
+  readonly host: string;
+  /** 0: any free port. */
+  readonly port: number;
+}
+
+export interface NodeIdentity {
+  /** Letters, digits and `._-`, at most 100. */
+  readonly id: string;
+  /** How long what runs may go on after the first SIGTERM. */
+  readonly graceMs: number;
+}
+
+export type LogLevel = "trace" | "debug" | "info" | "warning" | "error" | "fatal";
+
+export interface LogConfig {
+  readonly level: LogLevel;
+  /** "auto": pretty on a terminal, JSON lines elsewhere. */
+  readonly format: "pretty" | "json" | "auto";
+  /** What must never be written: tokens, passwords. */
+  readonly secrets: readonly string[];
+}
+
+interface NodeBase {
+  readonly node: NodeIdentity;
+  readonly log: LogConfig;
+}
+
+/** Front and worker in one process. */
+export interface AllConfig extends NodeBase {
+  readonly mode: "all";
+  readonly broker: BrokerConfig;
+  readonly http: HttpConfig;
+  readonly calls: CallsConfig;
+  readonly worker: WorkerConfig;
+}
+
+/** A front: no task runs in it. */
+export interface ServeConfig extends NodeBase {
+  readonly mode: "serve";
+  readonly broker: AmqpBrokerConfig;
+  readonly http: HttpConfig;
+  readonly calls: CallsConfig;
+}
+
+/** A worker: nothing of the web part is in it, but for its health port where one is asked for. */
+export interface WorkConfig extends NodeBase {
+  readonly mode: "work";
+  readonly broker: AmqpBrokerConfig;
+  readonly worker: WorkerConfig;
+  readonly health?: HealthConfig;
+}
+
+export type NodeConfig = AllConfig | ServeConfig | WorkConfig;
+
+/** Where the operator's commands go. */
+export type CallTarget =
+  | { readonly kind: "front"; readonly url: string; readonly token?: string }
+  | { readonly kind: "broker"; readonly broker: AmqpBrokerConfig };
+
+/** How one call is sent; the same fields as the caller's options. */
+export interface CallSettings {
+  /** Default: where the task is announced. */
+  readonly queue?: string;
+  /** Lower-case names. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** 0 to 10. */
+  readonly priority?: number;
+  readonly expiresMs?: number;
+  readonly timeoutMs?: number;
+}
+
+/** `app call`, without its task and input, which are arguments. */
+export interface CallConfig {
+  readonly mode: "call";
+  readonly node: NodeIdentity;
+  readonly target: CallTarget;
+  readonly calls: CallsConfig;
+  readonly options: CallSettings;
+  /** The result exactly as it came, for programs. */
+  readonly json: boolean;
+  readonly log: LogConfig;
+}
+
+/** `app tasks`. */
+export interface TasksConfig {
+  readonly mode: "tasks";
+  readonly target: Extract<CallTarget, { kind: "front" }>;
+  readonly json: boolean;
+  readonly log: LogConfig;
+}
+
+export type Config = NodeConfig | CallConfig | TasksConfig;
+/** The commands that settings belong to. */
+export type Mode = Config["mode"];

@@ -1,0 +1,227 @@
+/** From values to the sections of each command's configuration; adds what does not fit together. */
+import { amqpSection, brokerSection, isBrokerNamed } from "./broker_section.ts";
+import type {
+  BrokerConfig,
+  CallConfig,
+  CallsConfig,
+  CallSettings,
+  CallTarget,
+  Config,
+  HealthConfig,
+  HttpConfig,
+  LogConfig,
+  LogLevel,
+  Mode,
+  NodeIdentity,
+  WorkerConfig,
+} from "./config.ts";
+import type { Draft } from "./draft.ts";
+import type { Surroundings } from "./surroundings.ts";
+import { frontTokens, isLoopback, type Tokens, tokenToSend } from "./token_section.ts";
+
+const DEFAULT_FRONT = "http://127.0.0.1:8888";
+/** An operator at a terminal does not wait as long as a service that starts beside its broker. */
+const CALL_CONNECT_TIMEOUT_MS = 5_000;
+/** Deliveries that a node may hold unsettled; AMQP's prefetch count is 16 bits wide. */
+const MAX_SLOTS = 50_000;
+
+/** Always builds one; where problems were added to the draft it is not to be used. */
+export function buildConfig(mode: Mode, draft: Draft, surroundings: Surroundings): Config {
+  switch (mode) {
+    case "all": {
+      const broker = brokerSection(draft);
+      const tokens = frontTokens(draft);
+      return {
+        mode,
+        node: nodeSection(draft, surroundings),
+        log: logSection(draft, "info", tokens, broker),
+        broker,
+        http: httpSection(draft, tokens),
+        calls: callsSection(draft),
+        worker: workerSection(draft, surroundings),
+      };
+    }
+    case "serve": {
+      const broker = amqpSection(draft);
+      const tokens = frontTokens(draft);
+      return {
+        mode,
+        node: nodeSection(draft, surroundings),
+        log: logSection(draft, "info", tokens, broker),
+        broker,
+        http: httpSection(draft, tokens),
+        calls: callsSection(draft),
+      };
+    }
+    case "work": {
+      const broker = amqpSection(draft);
+      const health = healthSection(draft);
+      return {
+        mode,
+        node: nodeSection(draft, surroundings),
+        log: logSection(draft, "info", {}, broker),
+        broker,
+        worker: workerSection(draft, surroundings),
+        ...(health === undefined ? {} : { health }),
+      };
+    }
+    case "call":
+      return callConfig(draft, surroundings);
+    case "tasks": {
+      const tokens = tokenToSend(draft);
+      return {
+        mode,
+        target: frontTarget(draft, tokens),
+        json: draft.values.json,
+        log: logSection(draft, "warning", tokens),
+      };
+    }
+  }
+}
+
+function httpSection(draft: Draft, tokens: Tokens): HttpConfig {
+  const { values } = draft;
+  if (!isLoopback(values.host) && tokens.token === undefined && !values.insecure) {
+    draft.refuse(
+      ["host", "token", "tokenFile"],
+      `--host ${values.host} lets other machines in: give a --token, or --insecure if that is wanted`,
+    );
+  }
+  return {
+    host: bare(values.host),
+    port: values.port,
+    ...tokens,
+    insecure: values.insecure,
+    maxBodyBytes: values.maxBody,
+    exposeErrors: values.exposeErrors,
+  };
+}
+
+function callsSection({ values }: Draft): CallsConfig {
+  return { expiresMs: values.callExpires, maxPending: values.maxPending };
+}
+
+function workerSection(draft: Draft, { processors }: Surroundings): WorkerConfig {
+  const { values } = draft;
+  const isolates = values.isolates ?? processors;
+  if (isolates * values.slots > MAX_SLOTS) {
+    draft.refuse(
+      ["isolates", "slots"],
+      `${isolates} isolates with ${values.slots} slots each: ` +
+        `at most ${MAX_SLOTS} slots in all are possible`,
+    );
+  }
+  return {
+    taskPaths: values.tasks ?? [],
+    ...(values.queues === undefined ? {} : { queues: [...new Set(values.queues)] }),
+    isolates,
+    slots: values.slots,
+    lookAhead: values.lookAhead,
+    ...(values.maxTasksPerIsolate === undefined
+      ? {}
+      : { maxTasksPerIsolate: values.maxTasksPerIsolate }),
+    demo: values.demo,
+  };
+}
+
+function healthSection(draft: Draft): HealthConfig | undefined {
+  const { healthHost, healthPort, insecure } = draft.values;
+  if (healthPort === undefined) return undefined;
+  if (!isLoopback(healthHost) && !insecure) {
+    draft.refuse(
+      ["healthHost"],
+      `--health-host ${healthHost} lets other machines in: give --insecure if that is wanted`,
+    );
+  }
+  return { host: bare(healthHost), port: healthPort };
+}
+
+function nodeSection({ values }: Draft, { hostname, randomEnd }: Surroundings): NodeIdentity {
+  const host = hostname.replace(/[^A-Za-z0-9._-]/g, "-").slice(0, 80) || "node";
+  return { id: values.nodeId ?? `${host}-${randomEnd}`, graceMs: values.grace };
+}
+
+function logSection(
+  { values }: Draft,
+  fallback: LogLevel,
+  tokens: Tokens,
+  broker?: BrokerConfig,
+): LogConfig {
+  return {
+    level: values.logLevel ?? fallback,
+    format: values.logFormat,
+    secrets: [tokens.token, tokens.readToken, ...passwords(broker)]
+      .filter((secret) => secret !== undefined && secret !== "" && secret !== "guest")
+      .map(String),
+  };
+}
+
+/** The password in the broker's URL, as it is and as it is written there. */
+function passwords(broker: BrokerConfig | undefined): string[] {
+  if (broker?.kind !== "amqp" || !URL.canParse(broker.url)) return [];
+  const written = new URL(broker.url).password;
+  try {
+    return [written, decodeURIComponent(written)];
+  } catch (error) {
+    // A "%" that encodes nothing.
+    if (error instanceof URIError) return [written];
+    throw error;
+  }
+}
+
+function callConfig(draft: Draft, surroundings: Surroundings): CallConfig {
+  const { values } = draft;
+  const tokens = tokenToSend(draft);
+  const target = callTarget(draft, tokens);
+  const broker = target.kind === "broker" ? target.broker : undefined;
+  return {
+    mode: "call",
+    node: nodeSection(draft, surroundings),
+    target,
+    calls: callsSection(draft),
+    options: callSettings(draft),
+    json: values.json,
+    log: logSection(draft, "warning", tokens, broker),
+  };
+}
+
+/** A front that a flag names goes before a broker that a variable or the file names. */
+function callTarget(draft: Draft, tokens: Tokens): CallTarget {
+  if (!isBrokerNamed(draft)) return frontTarget(draft, tokens);
+  const isFlag = (key: Parameters<typeof draft.given.get>[0]) =>
+    draft.given.get(key)?.origin.kind === "flag";
+  const brokerByFlag = (["amqpUrl", "mqHost", "mqPort", "mqUser", "mqPassword", "mqVhost"] as const)
+    .some(isFlag);
+  if (isFlag("url") && brokerByFlag) {
+    draft.refuse(["url", "amqpUrl"], "--url and a broker: give one place to send the call to");
+  }
+  return isFlag("url")
+    ? frontTarget(draft, tokens)
+    : { kind: "broker", broker: amqpSection(draft, CALL_CONNECT_TIMEOUT_MS) };
+}
+
+function frontTarget(
+  { values }: Draft,
+  { token }: Tokens,
+): Extract<CallTarget, { kind: "front" }> {
+  return {
+    kind: "front",
+    url: (values.url ?? DEFAULT_FRONT).replace(/\/+$/, ""),
+    ...(token === undefined ? {} : { token }),
+  };
+}
+
+function callSettings({ values }: Draft): CallSettings {
+  return {
+    headers: Object.fromEntries(values.header ?? []),
+    ...(values.queue === undefined ? {} : { queue: values.queue }),
+    ...(values.priority === undefined ? {} : { priority: values.priority }),
+    ...(values.expires === undefined ? {} : { expiresMs: values.expires }),
+    ...(values.timeout === undefined ? {} : { timeoutMs: values.timeout }),
+  };
+}
+
+/** Without an IPv6 address's brackets, as sockets want it. */
+function bare(host: string): string {
+  return host.replace(/^\[|\]$/g, "");
+}

@@ -1,0 +1,70 @@
+/** What a setting is, and how its key becomes a flag and a variable. The settings are in settings.ts. */
+import type { Mode } from "./config.ts";
+import type { ValueReader } from "./value.ts";
+
+/** Headings of the help, in their order. */
+export const GROUPS = ["Call", "HTTP", "Broker", "Worker", "Node", "Log"] as const;
+export type Group = typeof GROUPS[number];
+
+interface SettingBase {
+  readonly group: Group;
+  /** The commands in which it has a meaning; elsewhere its flag is refused. */
+  readonly modes: readonly Mode[];
+  /** One line, without the default. */
+  readonly help: string;
+  /** Another line where it means another thing in one command. */
+  readonly helpIn?: Partial<Record<Mode, string>>;
+  /** How help writes the default, where the value itself would not do. */
+  readonly defaultText?: string;
+  /** The value is never shown: not in problems, not in logs. */
+  readonly isSecret?: true;
+  /** A blank variable is a problem; elsewhere it is as if it were not set. */
+  readonly refusesBlank?: true;
+  /** Where it may be given besides flags. Default: in a variable and in the file. */
+  readonly sources?: "flag" | "flag and variable";
+}
+
+export interface ValueSetting<T, D> extends SettingBase {
+  readonly kind: "value";
+  readonly reader: ValueReader<T>;
+  readonly fallback: D;
+  /** The value is a path: from the file it is relative to the file's folder. */
+  readonly isPath?: true;
+}
+
+/** A flag that may be repeated, an array in the file. */
+export interface ListSetting<T> extends SettingBase {
+  readonly kind: "list";
+  readonly reader: ValueReader<T>;
+  /** What parts the items in a variable. */
+  readonly separator: string;
+  /** What parts the items in one flag or one text of the file; absent: each is one item. */
+  readonly flagSeparator?: string;
+  /** One flag takes all the words that follow it. */
+  readonly takesMany?: true;
+  readonly isPath?: true;
+}
+
+/** On or off; on the command line `--name` and `--no-name`. */
+export interface SwitchSetting extends SettingBase {
+  readonly kind: "switch";
+  readonly fallback: boolean;
+}
+
+export type Setting = ValueSetting<unknown, unknown> | ListSetting<unknown> | SwitchSetting;
+
+/** What a setting comes out as. */
+export type ValueOf<S> = S extends SwitchSetting ? boolean
+  : S extends ListSetting<infer T> ? readonly T[] | undefined
+  : S extends ValueSetting<infer T, infer D> ? T | D
+  : never;
+
+/** `amqpUrl` is `--amqp-url`. */
+export function flagOf(key: string): string {
+  return `--${key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+}
+
+/** `amqpUrl` is `COX_AMQP_URL`. */
+export function variableOf(key: string): string {
+  return `COX_${key.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`;
+}

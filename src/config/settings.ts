@@ -1,0 +1,415 @@
+/**
+ * The one table of settings: flags, help, variables and the keys of coxswain.json all come from it.
+ * A key `amqpUrl` is the flag `--amqp-url` and the variable `COX_AMQP_URL`.
+ */
+import { delimiter } from "node:path";
+import type { ListSetting, Setting, SwitchSetting, ValueOf, ValueSetting } from "./setting.ts";
+import {
+  choice,
+  duration,
+  header,
+  matching,
+  port,
+  size,
+  text,
+  urlOf,
+  wholeNumber,
+  wordOr,
+} from "./value.ts";
+
+type Row<S> = Omit<S, "kind">;
+
+function one<T>(row: Omit<Row<ValueSetting<T, undefined>>, "fallback">): ValueSetting<T, undefined>;
+function one<T, D extends T>(row: Row<ValueSetting<T, D>>): ValueSetting<T, T>;
+function one<T>(
+  row: Omit<Row<ValueSetting<T, T>>, "fallback"> & { fallback?: T },
+): ValueSetting<T, T | undefined> {
+  return { fallback: undefined, ...row, kind: "value" };
+}
+
+const many = <T>(row: Row<ListSetting<T>>): ListSetting<T> => ({ ...row, kind: "list" });
+const onOff = (row: Row<SwitchSetting>): SwitchSetting => ({ ...row, kind: "switch" });
+
+const NODES = ["all", "serve", "work"] as const;
+const FRONTS = ["all", "serve"] as const;
+const WORKERS = ["all", "work"] as const;
+const BROKER = [...NODES, "call"] as const;
+const CALLERS = ["call", "tasks"] as const;
+const EVERYWHERE = [...NODES, ...CALLERS] as const;
+
+const host = matching("HOST", /^(?:[^\s/@?#[\]]+|\[[0-9a-f:.]+\])$/i, "a host name or an address");
+const file = text("FILE", "the path of a file");
+/** Visible ASCII, for it travels in a header (RFC 9110, section 11.6.2). */
+export const token = matching(
+  "TOKEN",
+  /^[\x21-\x7e]+$/,
+  "a token that is not blank, of visible ASCII characters without spaces",
+);
+// An AMQP short string (AMQP 0-9-1, section 4.2.5.3).
+const queue = matching(
+  "QUEUE",
+  /^[^\s,](?:[^,\r\n]{0,198}[^\s,])?$/,
+  "the name of a queue, at most 200 characters, without commas",
+);
+
+export const SETTINGS = {
+  url: one({
+    group: "Call",
+    modes: CALLERS,
+    reader: urlOf(["http:", "https:"], "http://127.0.0.1:8888"),
+    defaultText: "http://127.0.0.1:8888",
+    help: "the front to ask",
+    helpIn: { call: "the front to send the call to" },
+  }),
+  timeout: one({
+    group: "Call",
+    modes: ["call"],
+    sources: "flag",
+    reader: duration({ minMs: 1 }),
+    defaultText: "the task's own limit, which also caps it",
+    help: "how long the task may run before it is stopped",
+  }),
+  expires: one({
+    group: "Call",
+    modes: ["call"],
+    sources: "flag",
+    reader: duration({ minMs: 1 }),
+    defaultText: "the front's, 30s",
+    help: "how long the call may wait for a worker",
+  }),
+  priority: one({
+    group: "Call",
+    modes: ["call"],
+    sources: "flag",
+    reader: wholeNumber({ min: 0, max: 10 }),
+    defaultText: "0",
+    help: "0 to 10; higher ones are taken first",
+  }),
+  queue: one({
+    group: "Call",
+    modes: ["call"],
+    sources: "flag",
+    reader: queue,
+    defaultText: "where the task is announced",
+    help: "queue to send the call to",
+  }),
+  header: many({
+    group: "Call",
+    modes: ["call"],
+    sources: "flag",
+    reader: header,
+    separator: "\n",
+    help: "header for the task's context; may be repeated",
+  }),
+  json: onOff({
+    group: "Call",
+    modes: CALLERS,
+    sources: "flag",
+    fallback: false,
+    help: "print JSON on one line, exactly as it came, for programs",
+  }),
+
+  host: one({
+    group: "HTTP",
+    modes: FRONTS,
+    reader: host,
+    fallback: "127.0.0.1",
+    help: "address to listen on; another than loopback needs --token or --insecure",
+  }),
+  port: one({
+    group: "HTTP",
+    modes: FRONTS,
+    reader: port({ min: 0 }),
+    fallback: 8888,
+    help: "port to listen on; 0 is any free one, printed at the start",
+  }),
+  token: one({
+    group: "HTTP",
+    modes: [...FRONTS, ...CALLERS],
+    reader: token,
+    isSecret: true,
+    refusesBlank: true,
+    help: "who sends it as a bearer token may do everything",
+    helpIn: { call: "bearer token to send to the front", tasks: "bearer token to send" },
+  }),
+  tokenFile: one({
+    group: "HTTP",
+    modes: [...FRONTS, ...CALLERS],
+    reader: file,
+    isPath: true,
+    refusesBlank: true,
+    help: "file that holds the token",
+  }),
+  readToken: one({
+    group: "HTTP",
+    modes: FRONTS,
+    reader: token,
+    isSecret: true,
+    refusesBlank: true,
+    help: "who sends it as a bearer token may read, and change nothing",
+  }),
+  readTokenFile: one({
+    group: "HTTP",
+    modes: FRONTS,
+    reader: file,
+    isPath: true,
+    refusesBlank: true,
+    help: "file that holds the read token",
+  }),
+  insecure: onOff({
+    group: "HTTP",
+    modes: NODES,
+    fallback: false,
+    help: "listen beyond loopback without a token: whoever gets through may come in",
+  }),
+  maxBody: one({
+    group: "HTTP",
+    modes: FRONTS,
+    // RabbitMQ takes messages of at most 16 MiB since 4.0 (its max_message_size).
+    reader: size({ minBytes: 1_024, maxBytes: 15 * 2 ** 20 }),
+    fallback: 12 * 2 ** 20,
+    defaultText: "12MiB",
+    help: "largest request body",
+  }),
+  exposeErrors: onOff({
+    group: "HTTP",
+    modes: FRONTS,
+    fallback: false,
+    help: "put the stack of a failed task into the answer",
+  }),
+  callExpires: one({
+    group: "HTTP",
+    modes: FRONTS,
+    reader: duration({ minMs: 1 }),
+    fallback: 30_000,
+    defaultText: "30s",
+    help: "how long a call may wait for a worker unless it says so itself",
+  }),
+  maxPending: one({
+    group: "HTTP",
+    modes: FRONTS,
+    reader: wholeNumber({ min: 1, max: 1_000_000 }),
+    fallback: 10_000,
+    help: "most calls that may wait for their answer at once; more get 429",
+  }),
+
+  amqpUrl: one({
+    group: "Broker",
+    modes: BROKER,
+    reader: urlOf(["amqp:", "amqps:"], "amqp://user:password@host:5672/vhost"),
+    defaultText: "amqp://localhost:5672",
+    help: "RabbitMQ to use",
+    helpIn: {
+      all: "RabbitMQ to use instead of the broker inside the program",
+      call: "send the call over this RabbitMQ, past any front",
+    },
+  }),
+  mqHost: one({
+    group: "Broker",
+    modes: BROKER,
+    reader: host,
+    help: "host of RabbitMQ; the --mq-… flags together are another way to write --amqp-url",
+  }),
+  mqPort: one({
+    group: "Broker",
+    modes: BROKER,
+    reader: port({ min: 1 }),
+    help: "port of RabbitMQ",
+  }),
+  mqUser: one({
+    group: "Broker",
+    modes: BROKER,
+    reader: text("USER"),
+    help: "user of RabbitMQ",
+  }),
+  mqPassword: one({
+    group: "Broker",
+    modes: BROKER,
+    reader: text("PASSWORD"),
+    isSecret: true,
+    help: "password of RabbitMQ; a variable keeps it out of the list of processes",
+  }),
+  mqVhost: one({
+    group: "Broker",
+    modes: BROKER,
+    reader: text("VHOST"),
+    help: "virtual host of RabbitMQ",
+  }),
+  amqpCa: one({
+    group: "Broker",
+    modes: BROKER,
+    reader: file,
+    isPath: true,
+    help: "certificate authorities (PEM) to trust for amqps, instead of the system's",
+  }),
+  amqpCert: one({
+    group: "Broker",
+    modes: BROKER,
+    reader: file,
+    isPath: true,
+    help: "own certificate (PEM) for amqps, with --amqp-key",
+  }),
+  amqpKey: one({
+    group: "Broker",
+    modes: BROKER,
+    reader: file,
+    isPath: true,
+    help: "key (PEM) of --amqp-cert",
+  }),
+  queueType: one({
+    group: "Broker",
+    modes: WORKERS,
+    reader: choice("TYPE", ["classic", "quorum"]),
+    fallback: "classic" as const,
+    help: "kind of queue to declare: classic knows priorities, quorum is replicated",
+  }),
+  connectTimeout: one({
+    group: "Broker",
+    modes: BROKER,
+    reader: duration({ minMs: 1 }),
+    defaultText: "30s; for call 5s",
+    help: "how long the start waits for RabbitMQ before it gives up",
+  }),
+  data: one({
+    group: "Broker",
+    modes: ["all"],
+    reader: text("DIR", "the path of a folder"),
+    isPath: true,
+    fallback: "coxswain-data",
+    defaultText: "./coxswain-data",
+    help: "folder of the broker inside the program",
+  }),
+
+  tasks: many({
+    group: "Worker",
+    modes: WORKERS,
+    reader: text("PATH", "the path of a file or folder"),
+    separator: delimiter,
+    takesMany: true,
+    isPath: true,
+    help: "task files, and folders of them; takes several, may be repeated",
+  }),
+  queues: many({
+    group: "Worker",
+    modes: WORKERS,
+    reader: queue,
+    separator: ",",
+    flagSeparator: ",",
+    defaultText: "all that the tasks name",
+    help: "queues to serve, with commas",
+  }),
+  isolates: one({
+    group: "Worker",
+    modes: WORKERS,
+    reader: wholeNumber({ min: 1, max: 1_024 }),
+    defaultText: "the number of processors",
+    help: "isolates that run tasks side by side",
+  }),
+  slots: one({
+    group: "Worker",
+    modes: WORKERS,
+    reader: wholeNumber({ min: 1, max: 10_000 }),
+    fallback: 1,
+    help: "tasks at once in one isolate; more than 1 is for tasks that mostly wait",
+  }),
+  lookAhead: one({
+    group: "Worker",
+    modes: WORKERS,
+    reader: wordOr("auto", wholeNumber({ min: 0, max: 10_000 })),
+    fallback: "auto" as const,
+    help: "messages to hold beyond the free slots; auto grows while tasks are short",
+  }),
+  maxTasksPerIsolate: one({
+    group: "Worker",
+    modes: WORKERS,
+    reader: wholeNumber({ min: 1 }),
+    defaultText: "never",
+    help: "replace an isolate after so many tasks",
+  }),
+  demo: onOff({
+    group: "Worker",
+    modes: WORKERS,
+    fallback: true,
+    help: "serve the demo tasks too (math.add, sleep, echo, …)",
+  }),
+  // Off by default: a fixed port would keep a second worker on one machine from starting, and a
+  // worker is to start nothing of the web that nobody asked for.
+  healthPort: one({
+    group: "Worker",
+    modes: ["work"],
+    reader: port({ min: 0 }),
+    defaultText: "off",
+    help: "port that answers /healthz and /readyz; 0 is any free one",
+  }),
+  healthHost: one({
+    group: "Worker",
+    modes: ["work"],
+    reader: host,
+    fallback: "127.0.0.1",
+    help: "address of --health-port; another than loopback needs --insecure",
+  }),
+
+  nodeId: one({
+    group: "Node",
+    modes: NODES,
+    reader: matching(
+      "ID",
+      /^[A-Za-z0-9._-]{1,100}$/,
+      "1 to 100 letters, digits, dots, underscores and hyphens",
+    ),
+    defaultText: "the host's name and a random end",
+    help: "name of this node, another than any node's alive",
+  }),
+  grace: one({
+    group: "Node",
+    modes: NODES,
+    reader: duration(),
+    fallback: 25_000,
+    defaultText: "25s",
+    help: "how long what runs may go on after the first SIGTERM or Ctrl-C",
+  }),
+  config: one({
+    group: "Node",
+    modes: EVERYWHERE,
+    sources: "flag and variable",
+    reader: file,
+    isPath: true,
+    defaultText: "./coxswain.json where there is one",
+    help: "file of settings",
+  }),
+
+  logLevel: one({
+    group: "Log",
+    modes: EVERYWHERE,
+    reader: choice("LEVEL", ["trace", "debug", "info", "warning", "error", "fatal"], {
+      warn: "warning",
+      critical: "fatal",
+    }),
+    defaultText: "info; for call and tasks warning",
+    help: "least level to log; logs go to stderr",
+  }),
+  logFormat: one({
+    group: "Log",
+    modes: EVERYWHERE,
+    reader: choice("FORMAT", ["auto", "pretty", "json"]),
+    fallback: "auto" as const,
+    help: "auto is pretty on a terminal and JSON lines elsewhere",
+  }),
+} as const satisfies Readonly<Record<string, Setting>>;
+
+export type SettingKey = keyof typeof SETTINGS;
+
+/** Every setting's value, from wherever it was given, or its default. */
+export type Values = { readonly [K in SettingKey]: ValueOf<typeof SETTINGS[K]> };
+
+/** The keys in the table's order. */
+export const SETTING_KEYS: readonly SettingKey[] = Object.keys(SETTINGS).filter(isSettingKey);
+
+export function isSettingKey(key: string): key is SettingKey {
+  return Object.hasOwn(SETTINGS, key);
+}
+
+/** A setting's row, whatever its value. */
+export function settingOf(key: SettingKey): Setting {
+  return SETTINGS[key];
+}
