@@ -1,8 +1,10 @@
 /** The broker's section: embedded or AMQP, from a URL or from its parts. */
+import { resolve } from "node:path";
 import type { AmqpBrokerConfig, BrokerConfig, TlsConfig } from "./config.ts";
 import type { Draft } from "./draft.ts";
 import { flagOf } from "./setting.ts";
 import type { SettingKey } from "./settings.ts";
+import type { Surroundings } from "./surroundings.ts";
 
 const DEFAULT_URL = "amqp://localhost:5672";
 const URL_PARTS = ["mqHost", "mqPort", "mqUser", "mqPassword", "mqVhost"] as const;
@@ -15,7 +17,7 @@ export function isBrokerNamed(draft: Draft): boolean {
 }
 
 /** The RabbitMQ that was named, or else the broker inside the program. */
-export function brokerSection(draft: Draft): BrokerConfig {
+export function brokerSection(draft: Draft, { cwd }: Surroundings): BrokerConfig {
   if (isBrokerNamed(draft)) return amqpSection(draft);
   const tls = TLS_FILES.filter((key) => draft.given.has(key));
   if (tls.length > 0) {
@@ -27,7 +29,7 @@ export function brokerSection(draft: Draft): BrokerConfig {
       "the broker inside the program has no quorum queues: name a RabbitMQ with --amqp-url",
     );
   }
-  return { kind: "embedded", dataDir: draft.values.data };
+  return { kind: "embedded", dataDir: resolve(cwd, draft.values.data) };
 }
 
 /** The RabbitMQ that was named, or the one on this machine. */

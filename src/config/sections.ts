@@ -29,7 +29,7 @@ const MAX_SLOTS = 50_000;
 export function buildConfig(mode: Mode, draft: Draft, surroundings: Surroundings): Config {
   switch (mode) {
     case "all": {
-      const broker = brokerSection(draft);
+      const broker = brokerSection(draft, surroundings);
       const tokens = frontTokens(draft);
       return {
         mode,

@@ -1,11 +1,9 @@
-/** "Did you mean": names that are near to one that does not exist. */
+/** "Did you mean": the name that is nearest to one that does not exist. */
 import { findSimilar } from "@optique/core/suggestion";
 
 /** `; did you mean "port"?`, or nothing where no name is near. */
-export function didYouMean(given: string, names: Iterable<string>): string {
-  const [first, second] = findSimilar(given, [...names], { maxDistance: 4, maxDistanceRatio: 0.4 });
-  if (first === undefined) return "";
-  return second === undefined
-    ? `; did you mean "${first}"?`
-    : `; did you mean "${first}" or "${second}"?`;
+export function didYouMean(given: string, names: Iterable<string>, prefix = ""): string {
+  const strip = (name: string) => name.slice(prefix.length);
+  const [nearest] = findSimilar(strip(given), [...names].map(strip), { maxSuggestions: 1 });
+  return nearest === undefined ? "" : `; did you mean "${prefix}${nearest}"?`;
 }

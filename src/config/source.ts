@@ -60,7 +60,7 @@ export function fromVariables(
       problems.push({
         key: name,
         origin,
-        message: `no such variable${didYouMean(name, known.keys())}`,
+        message: `no such variable${didYouMean(name, known.keys(), PREFIX)}`,
       });
     } else if (value.trim() !== "" || settingOf(key).refusesBlank) {
       given.set(key, { origin, baseDir: cwd, texts: [value] });

@@ -1,0 +1,105 @@
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import { flagOf, variableOf } from "../../src/config/setting.ts";
+import { GROUPS } from "../../src/config/setting.ts";
+import { SETTING_KEYS, settingOf } from "../../src/config/settings.ts";
+import {
+  duration,
+  formatBytes,
+  header,
+  port,
+  readSwitch,
+  size,
+  urlOf,
+  wholeNumber,
+  wordOr,
+} from "../../src/config/value.ts";
+
+describe("wholeNumber()", () => {
+  test("reads whole numbers within its limits and nothing else", () => {
+    const reader = wholeNumber({ min: 1, max: 10 });
+    expect(["1", " 10 "].map(reader.read)).toEqual([1, 10]);
+    for (const text of ["0", "11", "-1", "1.5", "1e1", "0x1", "", " ", "ten"]) {
+      expect(reader.read(text)).toBeUndefined();
+    }
+  });
+
+  test("0 is a port to listen on, and none to connect to", () => {
+    expect(port({ min: 0 }).read("0")).toBe(0);
+    expect(port({ min: 1 }).read("0")).toBeUndefined();
+  });
+});
+
+describe("duration()", () => {
+  test("reads a unit, or seconds without one", () => {
+    const { read } = duration();
+    expect(["500ms", "3s", "2m", "7", "0"].map(read)).toEqual([500, 3_000, 120_000, 7_000, 0]);
+    for (const text of ["", "soon", "-1s", "99999h"]) expect(read(text)).toBeUndefined();
+  });
+
+  test("refuses nothing where something is needed", () => {
+    expect(duration({ minMs: 1 }).read("0s")).toBeUndefined();
+  });
+});
+
+describe("size()", () => {
+  const { read } = size({ minBytes: 1, maxBytes: 2 ** 30 });
+
+  test("reads binary and decimal units", () => {
+    expect(["64", "1KiB", "1.5 mib", "2MB", "3b"].map(read))
+      .toEqual([64, 1_024, 1_572_864, 2_000_000, 3]);
+    for (const text of ["", "0", "2GiB", "1 apple", "MiB"]) expect(read(text)).toBeUndefined();
+  });
+
+  test("reads what formatBytes() writes", () => {
+    fc.assert(fc.property(
+      fc.integer({ min: 1, max: 2 ** 30 }),
+      (bytes) => expect(read(formatBytes(bytes))).toBe(bytes),
+    ));
+  });
+});
+
+test("urlOf() wants one of its schemes and a host", () => {
+  const { read } = urlOf(["amqp:", "amqps:"], "amqp://host");
+  expect(read(" amqps://u:p@h:1/v ")).toBe("amqps://u:p@h:1/v");
+  for (const text of ["http://h", "amqp:", "amqp://", "h:5672", ""]) {
+    expect(read(text)).toBeUndefined();
+  }
+});
+
+test("header refuses what would not be one header", () => {
+  expect(header.read("X-A:  b: c")).toEqual(["x-a", "b: c"]);
+  for (const text of ["x", ": v", "a b: c", "a: b\r\nc: d", ""]) {
+    expect(header.read(text)).toBeUndefined();
+  }
+});
+
+test("wordOr() reads its word before the other", () => {
+  const { read, metavar } = wordOr("auto", wholeNumber({ min: 0 }));
+  expect(["AUTO", "3", "x"].map(read)).toEqual(["auto", 3, undefined]);
+  expect(metavar).toBe("N|auto");
+});
+
+test("readSwitch() knows the usual words", () => {
+  expect(["true", "ON", "1", "no", "0", "maybe", ""].map(readSwitch))
+    .toEqual([true, true, true, false, false, undefined, undefined]);
+});
+
+describe("the table of settings", () => {
+  test("a key becomes its flag and its variable", () => {
+    expect(flagOf("maxTasksPerIsolate")).toBe("--max-tasks-per-isolate");
+    expect(variableOf("amqpUrl")).toBe("COX_AMQP_URL");
+  });
+
+  test("no two settings share a flag or a variable, and each has its place in the help", () => {
+    for (const nameOf of [flagOf, variableOf]) {
+      expect(new Set(SETTING_KEYS.map(nameOf)).size).toBe(SETTING_KEYS.length);
+    }
+    for (const key of SETTING_KEYS) {
+      const setting = settingOf(key);
+      expect(GROUPS).toContain(setting.group);
+      expect(setting.modes.length).toBeGreaterThan(0);
+      expect(setting.help).not.toMatch(/[.\n]$/);
+    }
+  });
+});
