@@ -1,0 +1,26 @@
+/**
+ * What a task file imports as "coxswain".
+ *
+ * @example
+ * import { context, setup, task } from "coxswain";
+ *
+ * export const settings = setup(async () => ({ db: await openDb() }), {
+ *   teardown: ({ db }) => db.close(),
+ * });
+ *
+ * export const add = task("math.add", (a: number, b: number) => a + b);
+ *
+ * export const find = task("orders.find", { timeout: "5s" }, async (id: string) => {
+ *   context.log.info("looking for {id}", { id });
+ *   return await settings.db.find(id, { signal: context.signal });
+ * });
+ */
+export { setup, task } from "./tasks/definition.ts";
+export type { InputOf, SetupOptions, TaskDefinition } from "./tasks/definition.ts";
+export { context } from "./tasks/context.ts";
+export type { Context, LogFunction, PubSub, RequestInfo, TaskLog } from "./tasks/context.ts";
+export { DefinitionError, Interruption, Reject, ResultError, Retry } from "./tasks/errors.ts";
+export type { InterruptionCause, RetryRequest } from "./tasks/errors.ts";
+export type { Duration, RetryOptions, TaskOptions } from "./tasks/options.ts";
+export type { Settings } from "./tasks/registry.ts";
+export type { Isolation } from "./tasks/descriptor.ts";

@@ -1,0 +1,129 @@
+/** What a task's author may say about it, and how that becomes a descriptor. */
+import { formatDuration, parseDuration } from "../lifecycle/duration.ts";
+import type { Isolation, RetryPolicy, TaskDescriptor } from "./descriptor.ts";
+import { DefinitionError } from "./errors.ts";
+
+/** A length of time such as "500ms", "3s", "2m" or "1h". */
+export type Duration = `${number}${"ms" | "s" | "m" | "h"}`;
+
+/** How failed attempts are tried again. */
+export interface RetryOptions {
+  /** Attempts after the first, 0 to 1000. Default 3. */
+  readonly limit?: number;
+  /** Default "exponential": the pause doubles with each attempt. */
+  readonly backoff?: "exponential" | "fixed";
+  /** First pause. Default "1s". */
+  readonly base?: Duration;
+  /** Longest pause. Default "5m". */
+  readonly cap?: Duration;
+}
+
+/** Options of `task`; all have defaults. */
+export interface TaskOptions {
+  /** Queue that the task is taken from. Default "default". */
+  readonly queue?: string;
+  /** Hard limit: an attempt that runs longer is killed, whatever it does. Default "5m". */
+  readonly timeout?: Duration;
+  /** Soft limit: `context.signal` aborts. Shorter than `timeout`. Default: none. */
+  readonly softTimeout?: Duration;
+  /**
+   * Where attempts run. "worker" (default): in a Web Worker, which ends at the hard limit unless native
+   * code blocks it. "process": in a process, which is killed whatever it does, for tasks that block in
+   * native code (synchronous file or process calls, native add-ons).
+   */
+  readonly isolation?: Isolation;
+  /** Default: the program's own policy for jobs, none for calls. */
+  readonly retry?: RetryOptions;
+}
+
+/** Queue of tasks that name none. */
+export const DEFAULT_TASK_QUEUE = "default";
+/** Hard limit of tasks that name none. */
+export const DEFAULT_TIMEOUT_MS = 5 * 60_000;
+
+/** AMQP's short strings: queue names and, as Celery's task header, task names. */
+const MAX_NAME_BYTES = 255;
+const MAX_RETRIES = 1_000;
+
+/**
+ * Checks a task's name and options.
+ * @param file where it is defined, for the descriptor and for messages.
+ * @throws DefinitionError naming the task, the option, its value and what was needed.
+ */
+export function describeTask(name: string, options: TaskOptions, file: string): TaskDescriptor {
+  const fail = (reason: string) =>
+    new DefinitionError(`Cannot define task ${JSON.stringify(name)} in ${file}: ${reason}`);
+  const durationMs = (option: string, text: Duration): number => {
+    try {
+      return parseDuration(String(text));
+    } catch (error) {
+      throw fail(`${option}: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  };
+
+  const nameProblem = problemOfName(name);
+  if (nameProblem !== undefined) throw fail(`its name ${nameProblem}`);
+  const queue = options.queue ?? DEFAULT_TASK_QUEUE;
+  const queueProblem = problemOfName(queue);
+  if (queueProblem !== undefined) throw fail(`its queue's name ${queueProblem}`);
+
+  const timeoutMs = options.timeout === undefined
+    ? DEFAULT_TIMEOUT_MS
+    : durationMs("timeout", options.timeout);
+  if (timeoutMs < 1) throw fail("timeout must be at least 1ms");
+
+  const isolation = options.isolation ?? "worker";
+  if (isolation !== "worker" && isolation !== "process") {
+    throw fail(`isolation must be "worker" or "process", got ${JSON.stringify(isolation)}`);
+  }
+
+  let softTimeoutMs: number | undefined;
+  if (options.softTimeout !== undefined) {
+    softTimeoutMs = durationMs("softTimeout", options.softTimeout);
+    if (softTimeoutMs >= timeoutMs) {
+      throw fail(
+        `softTimeout must be shorter than timeout (${formatDuration(timeoutMs)}), ` +
+          `got ${formatDuration(softTimeoutMs)}`,
+      );
+    }
+  }
+  const retry = options.retry === undefined
+    ? undefined
+    : retryPolicy(options.retry, durationMs, fail);
+  return {
+    name,
+    file,
+    queue,
+    timeoutMs,
+    ...(softTimeoutMs === undefined ? {} : { softTimeoutMs }),
+    isolation,
+    ...(retry === undefined ? {} : { retry }),
+  };
+}
+
+function retryPolicy(
+  { limit = 3, backoff = "exponential", base = "1s", cap = "5m" }: RetryOptions,
+  durationMs: (option: string, text: Duration) => number,
+  fail: (reason: string) => DefinitionError,
+): RetryPolicy {
+  if (!Number.isInteger(limit) || limit < 0 || limit > MAX_RETRIES) {
+    throw fail(`retry.limit must be a whole number from 0 to ${MAX_RETRIES}, got ${String(limit)}`);
+  }
+  if (backoff !== "exponential" && backoff !== "fixed") {
+    throw fail(`retry.backoff must be "exponential" or "fixed", got ${JSON.stringify(backoff)}`);
+  }
+  const baseMs = durationMs("retry.base", base);
+  const capMs = Math.max(baseMs, durationMs("retry.cap", cap));
+  return { limit, backoff, baseMs, capMs };
+}
+
+/** What is wrong with a task's or a queue's name, or undefined. */
+function problemOfName(name: unknown): string | undefined {
+  if (typeof name !== "string") return `must be a text, got ${typeof name}`;
+  if (name.trim() === "") return "must not be empty";
+  if (/\p{Cc}/u.test(name)) return "must not contain control characters";
+  if (!name.isWellFormed()) return "must be well-formed Unicode";
+  const bytes = new TextEncoder().encode(name).length;
+  if (bytes > MAX_NAME_BYTES) return `must be at most ${MAX_NAME_BYTES} bytes, got ${bytes}`;
+  return undefined;
+}

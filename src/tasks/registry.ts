@@ -1,0 +1,80 @@
+/**
+ * The tasks and set-ups of this isolate. `task` and `setup` write to it while task files load; after
+ * that it is sealed. There is one for each isolate, because each isolate has its own modules.
+ */
+import type { StandardSchemaV1 } from "@standard-schema/spec";
+import type { TaskDescriptor } from "./descriptor.ts";
+import { DefinitionError } from "./errors.ts";
+
+/** A task as an isolate runs it. */
+export interface RegisteredTask {
+  readonly descriptor: TaskDescriptor;
+  readonly input: StandardSchemaV1 | undefined;
+  readonly run: (...args: unknown[]) => unknown;
+}
+
+export interface RegisteredSetup {
+  readonly file: string;
+  readonly run: () => unknown;
+  readonly teardown: ((settings: Settings) => unknown) | undefined;
+}
+
+/** What the set-ups of an isolate made, kept for the isolate's life. */
+export interface Settings {
+  [name: string]: unknown;
+}
+
+export class TaskRegistry {
+  /** What all set-ups made, in one object; each `setup` returns this very object. */
+  readonly settings: Settings = {};
+  readonly #tasks = new Map<string, RegisteredTask>();
+  readonly #setups: RegisteredSetup[] = [];
+  #isSealed = false;
+
+  get tasks(): readonly RegisteredTask[] {
+    return [...this.#tasks.values()];
+  }
+
+  get setups(): readonly RegisteredSetup[] {
+    return this.#setups;
+  }
+
+  get(name: string): RegisteredTask | undefined {
+    return this.#tasks.get(name);
+  }
+
+  /** @throws DefinitionError when the name is taken (naming both files), or after `seal`. */
+  addTask(task: RegisteredTask): void {
+    const { name, file } = task.descriptor;
+    this.#refuseLate(`task ${JSON.stringify(name)}`, file);
+    const other = this.#tasks.get(name);
+    if (other) {
+      throw new DefinitionError(
+        `Cannot define task ${JSON.stringify(name)} in ${file}: ` +
+          `it is already defined in ${other.descriptor.file}`,
+      );
+    }
+    this.#tasks.set(name, task);
+  }
+
+  /** @throws DefinitionError after `seal`. */
+  addSetup(setup: RegisteredSetup): void {
+    this.#refuseLate("a set-up", setup.file);
+    this.#setups.push(setup);
+  }
+
+  /** From now on nothing can be defined: callers know the tasks from the time of the start alone. */
+  seal(): void {
+    this.#isSealed = true;
+  }
+
+  #refuseLate(what: string, file: string): void {
+    if (!this.#isSealed) return;
+    throw new DefinitionError(
+      `Cannot define ${what} in ${file} now: define it at the top of a task file`,
+    );
+  }
+}
+
+/** Written by `task` and `setup` while task files load, read by the isolate's runtime. */
+export const registry = new TaskRegistry();

@@ -1,0 +1,73 @@
+/**
+ * One attempt as it runs in an isolate: the state behind `context`, carried to wherever the task's code
+ * goes by AsyncLocalStorage. Not how it was asked for or how it is answered (src/isolates).
+ */
+import { AsyncLocalStorage } from "node:async_hooks";
+import { Interruption, type InterruptionCause } from "./errors.ts";
+import type { Settings } from "./registry.ts";
+
+export interface AttemptFacts {
+  readonly id: string;
+  readonly task: string;
+  readonly attempt: number;
+  readonly redelivered: boolean;
+  /** Headers that came with the request. */
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+export type LogLevel = "debug" | "info" | "warn" | "error";
+
+/** What an isolate does for all its attempts. */
+export interface IsolateServices {
+  readonly node: string;
+  readonly settings: Settings;
+  log(
+    level: LogLevel,
+    message: string,
+    fields: Readonly<Record<string, unknown>>,
+    attempt: AttemptFacts,
+  ): void;
+  /** Resolves when the broker took the message. */
+  publish(channel: string, message: unknown): Promise<void>;
+}
+
+export class RunningAttempt {
+  readonly facts: AttemptFacts;
+  readonly services: IsolateServices;
+  /** What travels back beside the result; the task writes it. */
+  readonly headers: Record<string, string> = {};
+  #controller: AbortController | undefined;
+  #interruption: Interruption | undefined;
+
+  constructor(facts: AttemptFacts, services: IsolateServices) {
+    this.facts = facts;
+    this.services = services;
+  }
+
+  /** Made when first asked for: most tasks never look at it. */
+  get signal(): AbortSignal {
+    this.#controller ??= new AbortController();
+    if (this.#interruption && !this.#controller.signal.aborted) {
+      this.#controller.abort(this.#interruption);
+    }
+    return this.#controller.signal;
+  }
+
+  /** Aborts the signal; only the first reason counts. */
+  interrupt(why: InterruptionCause): void {
+    this.#interruption ??= new Interruption(why);
+    this.#controller?.abort(this.#interruption);
+  }
+}
+
+const storage = new AsyncLocalStorage<RunningAttempt>();
+
+/** Runs a function, and all that it starts, as part of an attempt. */
+export function runAttempt<T>(attempt: RunningAttempt, run: () => T): T {
+  return storage.run(attempt, run);
+}
+
+/** The attempt that the running code belongs to, if any. */
+export function currentAttempt(): RunningAttempt | undefined {
+  return storage.getStore();
+}
