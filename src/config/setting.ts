@@ -3,19 +3,19 @@ import type { Mode } from "./config.ts";
 import type { ValueReader } from "./value.ts";
 
 /** Headings of the help, in their order. */
-export const GROUPS = ["Call", "HTTP", "Broker", "Worker", "Node", "Log"] as const;
+export const GROUPS = ["Call", "Front", "Broker", "Worker", "Node", "Log"] as const;
 export type Group = typeof GROUPS[number];
 
 interface SettingBase {
   readonly group: Group;
   /** The commands in which it has a meaning; elsewhere its flag is refused. */
   readonly modes: readonly Mode[];
-  /** One line, without the default. */
+  /** One line, without the default. Of a switch: what the flag that changes the default does. */
   readonly help: string;
   /** Another line where it means another thing in one command. */
   readonly helpIn?: Partial<Record<Mode, string>>;
   /** How help writes the default, where the value itself would not do. */
-  readonly defaultText?: string;
+  readonly defaultText?: string | Partial<Record<Mode, string>>;
   /** The value is never shown: not in problems, not in logs. */
   readonly isSecret?: true;
   /** A blank variable is a problem; elsewhere it is as if it were not set. */

@@ -58,8 +58,8 @@ export const SETTINGS = {
     modes: CALLERS,
     reader: urlOf(["http:", "https:"], "http://127.0.0.1:8888"),
     defaultText: "http://127.0.0.1:8888",
-    help: "the front to ask",
-    helpIn: { call: "the front to send the call to" },
+    help: "front to ask",
+    helpIn: { call: "front to send the call to" },
   }),
   timeout: one({
     group: "Call",
@@ -110,21 +110,21 @@ export const SETTINGS = {
   }),
 
   host: one({
-    group: "HTTP",
+    group: "Front",
     modes: FRONTS,
     reader: host,
     fallback: "127.0.0.1",
     help: "address to listen on; another than loopback needs --token or --insecure",
   }),
   port: one({
-    group: "HTTP",
+    group: "Front",
     modes: FRONTS,
     reader: port({ min: 0 }),
     fallback: 8888,
     help: "port to listen on; 0 is any free one, printed at the start",
   }),
   token: one({
-    group: "HTTP",
+    group: "Front",
     modes: [...FRONTS, ...CALLERS],
     reader: token,
     isSecret: true,
@@ -133,7 +133,7 @@ export const SETTINGS = {
     helpIn: { call: "bearer token to send to the front", tasks: "bearer token to send" },
   }),
   tokenFile: one({
-    group: "HTTP",
+    group: "Front",
     modes: [...FRONTS, ...CALLERS],
     reader: file,
     isPath: true,
@@ -141,7 +141,7 @@ export const SETTINGS = {
     help: "file that holds the token",
   }),
   readToken: one({
-    group: "HTTP",
+    group: "Front",
     modes: FRONTS,
     reader: token,
     isSecret: true,
@@ -149,7 +149,7 @@ export const SETTINGS = {
     help: "who sends it as a bearer token may read, and change nothing",
   }),
   readTokenFile: one({
-    group: "HTTP",
+    group: "Front",
     modes: FRONTS,
     reader: file,
     isPath: true,
@@ -157,13 +157,13 @@ export const SETTINGS = {
     help: "file that holds the read token",
   }),
   insecure: onOff({
-    group: "HTTP",
+    group: "Front",
     modes: NODES,
     fallback: false,
     help: "listen beyond loopback without a token: whoever gets through may come in",
   }),
   maxBody: one({
-    group: "HTTP",
+    group: "Front",
     modes: FRONTS,
     // RabbitMQ takes messages of at most 16 MiB since 4.0 (its max_message_size).
     reader: size({ minBytes: 1_024, maxBytes: 15 * 2 ** 20 }),
@@ -172,13 +172,13 @@ export const SETTINGS = {
     help: "largest request body",
   }),
   exposeErrors: onOff({
-    group: "HTTP",
+    group: "Front",
     modes: FRONTS,
     fallback: false,
     help: "put the stack of a failed task into the answer",
   }),
   callExpires: one({
-    group: "HTTP",
+    group: "Front",
     modes: FRONTS,
     reader: duration({ minMs: 1 }),
     fallback: 30_000,
@@ -186,7 +186,7 @@ export const SETTINGS = {
     help: "how long a call may wait for a worker unless it says so itself",
   }),
   maxPending: one({
-    group: "HTTP",
+    group: "Front",
     modes: FRONTS,
     reader: wholeNumber({ min: 1, max: 1_000_000 }),
     fallback: 10_000,
@@ -197,7 +197,7 @@ export const SETTINGS = {
     group: "Broker",
     modes: BROKER,
     reader: urlOf(["amqp:", "amqps:"], "amqp://user:password@host:5672/vhost"),
-    defaultText: "amqp://localhost:5672",
+    defaultText: { serve: "amqp://localhost:5672", work: "amqp://localhost:5672" },
     help: "RabbitMQ to use",
     helpIn: {
       all: "RabbitMQ to use instead of the broker inside the program",
@@ -267,8 +267,8 @@ export const SETTINGS = {
     group: "Broker",
     modes: BROKER,
     reader: duration({ minMs: 1 }),
-    defaultText: "30s; for call 5s",
-    help: "how long the start waits for RabbitMQ before it gives up",
+    defaultText: { all: "30s", serve: "30s", work: "30s", call: "5s" },
+    help: "how long to wait for RabbitMQ before giving up",
   }),
   data: one({
     group: "Broker",
@@ -330,7 +330,7 @@ export const SETTINGS = {
     group: "Worker",
     modes: WORKERS,
     fallback: true,
-    help: "serve the demo tasks too (math.add, sleep, echo, …)",
+    help: "leave out the demo tasks (math.add, sleep, echo, …)",
   }),
   // Off by default: a fixed port would keep a second worker on one machine from starting, and a
   // worker is to start nothing of the web that nobody asked for.
@@ -385,7 +385,7 @@ export const SETTINGS = {
       warn: "warning",
       critical: "fatal",
     }),
-    defaultText: "info; for call and tasks warning",
+    defaultText: { all: "info", serve: "info", work: "info", call: "warning", tasks: "warning" },
     help: "least level to log; logs go to stderr",
   }),
   logFormat: one({

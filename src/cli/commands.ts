@@ -1,0 +1,107 @@
+/** What help says of each command: the words of a newcomer's first minute. Flags are in src/config. */
+import type { Mode } from "../config/config.ts";
+
+export interface CommandText {
+  /** For the list of commands. */
+  readonly brief: string;
+  /** Paragraphs. */
+  readonly description: readonly string[];
+  readonly usage: string;
+  /** Complete commands with what they are for; `app` becomes the program's name. */
+  readonly examples: readonly (readonly [command: string, purpose: string])[];
+}
+
+export const COMMANDS: Readonly<Record<Mode, CommandText>> = {
+  all: {
+    brief: "Run everything in one process, with nothing installed: front, worker and broker.",
+    description: [
+      "Answers HTTP requests, runs their tasks in isolates, and carries messages with a broker " +
+      "inside the program that keeps its data in a folder. Name a RabbitMQ to use that instead.",
+      "Logs go to stderr. SIGTERM or Ctrl-C stops it when what runs has ended; a second one at once.",
+    ],
+    usage: "[FLAGS]",
+    examples: [
+      ["app all", "serve the demo tasks on http://127.0.0.1:8888"],
+      ["curl -d '[1,2]' http://127.0.0.1:8888/tasks/math.add/call", "call one of them"],
+      ["app all --tasks ./tasks --isolates 4 --port 8080", "serve your own"],
+    ],
+  },
+  serve: {
+    brief: "Run a front: HTTP in, messages to RabbitMQ, answers back.",
+    description: [
+      "Turns HTTP requests into messages and waits for workers' answers. It runs no task itself: " +
+      "start as many workers as you need with `work`, on this machine or others.",
+      "Logs go to stderr. SIGTERM or Ctrl-C stops it when waiting calls have ended; a second one " +
+      "at once.",
+    ],
+    usage: "[FLAGS]",
+    examples: [
+      [
+        "app serve --amqp-url amqp://user:password@rabbit.example",
+        "a front for this machine alone",
+      ],
+      ["app serve --host 0.0.0.0 --token-file token", "one that other machines may ask"],
+    ],
+  },
+  work: {
+    brief: "Run a worker: takes tasks from RabbitMQ and runs them in isolates.",
+    description: [
+      "Runs the tasks of your files, each attempt in an isolate that is killed when it runs past " +
+      "its limit. Nothing of the web is started.",
+      "Logs go to stderr. SIGTERM or Ctrl-C takes no new work and stops when what runs has ended, " +
+      "or after --grace; a second one stops at once.",
+    ],
+    usage: "[FLAGS]",
+    examples: [
+      ["app work --tasks ./tasks", "every task of a folder, on the queues that they name"],
+      [
+        "app work --tasks mail.ts --queues mail --slots 50",
+        "one queue, many waiting tasks at once",
+      ],
+      [
+        "app work --mq-host rabbit --mq-user me --mq-password secret",
+        "crew's way to name a broker",
+      ],
+    ],
+  },
+  call: {
+    brief: "Call a task and print its result.",
+    description: [
+      "Sends one call to a front, or past any front to RabbitMQ where --amqp-url names one, and " +
+      "waits for its end. The result goes to stdout, indented on a terminal and exactly as it came " +
+      "elsewhere or with --json; all else goes to stderr. Ctrl-C cancels the call.",
+      "A JSON array is the task's arguments, an object its one argument, anything else its single " +
+      "argument. A number below zero needs -- before it.",
+      "Exit codes: 0 succeeded, 1 the task failed, 2 wrong usage or no such task, 3 no front or no " +
+      "broker, 4 timed out or expired.",
+    ],
+    usage: "[FLAGS] TASK [INPUT]",
+    examples: [
+      ["app call math.add '[1,2]'", "prints 3"],
+      ["app call images.resize '{\"width\":64}' --timeout 10s", "stopped after 10 seconds"],
+      ["app call echo - < input.json", "the input comes from a file"],
+      ["app call echo -- -1", "an input that begins with a hyphen"],
+      ["app call math.add '[1,2]' --amqp-url amqp://localhost", "past any front"],
+    ],
+  },
+  tasks: {
+    brief: "List the tasks that a front knows, with their queues and limits.",
+    description: [
+      "Asks a front which tasks its workers serve now, and which it remembers.",
+    ],
+    usage: "[FLAGS]",
+    examples: [
+      ["app tasks", "ask the front on this machine"],
+      ["app tasks --url http://front:8888 --json", "another front, for programs"],
+    ],
+  },
+};
+
+export const PROGRAM_BRIEF =
+  "Coxswain answers the web, hands slow work to workers over RabbitMQ, and stops work that will " +
+  "not stop itself.";
+
+export const PROGRAM_NOTES: readonly string[] = [
+  "Every flag has a variable and a key in coxswain.json: --amqp-url is COX_AMQP_URL and amqpUrl. " +
+  "Flags go before variables, variables before the file.",
+];

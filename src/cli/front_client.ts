@@ -1,0 +1,205 @@
+/**
+ * A front as the operator's commands see it, over HTTP: it calls tasks, and lists them. The way back
+ * from the problem responses of src/http to endings.
+ */
+import type { Caller, CallInput, CallOptions } from "../calls/call.ts";
+import type { Ending } from "../calls/outcome.ts";
+import { formatDuration } from "../lifecycle/duration.ts";
+import type { InputIssue, TaskError } from "../tasks/task_error.ts";
+import { EXIT } from "./exit_code.ts";
+import { StartupError } from "./startup_error.ts";
+
+export interface FrontAddress {
+  /** Without a slash at its end. */
+  readonly url: string;
+  readonly token?: string;
+}
+
+/**
+ * Calls tasks through a front. Its `call` rejects with a StartupError where no front answers, or it
+ * does not let us in.
+ */
+export class FrontClient implements Caller {
+  readonly #front: FrontAddress;
+  #pending = 0;
+
+  constructor(front: FrontAddress) {
+    this.#front = front;
+  }
+
+  get pending(): number {
+    return this.#pending;
+  }
+
+  async call(
+    task: string,
+    input: CallInput,
+    options: CallOptions = {},
+    signal?: AbortSignal,
+  ): Promise<Ending> {
+    const path = `/tasks/${encodeURIComponent(task)}/call${queryOf(options)}`;
+    this.#pending += 1;
+    try {
+      const response = await this.#ask(path, {
+        method: "POST",
+        headers: { ...options.headers, "content-type": "application/json" },
+        body: input.kwargsJson === "{}" ? input.argsJson : input.kwargsJson,
+        ...(signal === undefined ? {} : { signal }),
+      });
+      return endingOf(task, response.status, await response.text());
+    } catch (error) {
+      if (signal?.aborted) return { kind: "cancelled" };
+      throw error;
+    } finally {
+      this.#pending -= 1;
+    }
+  }
+
+  /** The front's list of tasks as it sent it: JSON text of an array. */
+  async tasks(): Promise<string> {
+    const response = await this.#ask("/tasks", {});
+    const text = await response.text();
+    if (response.ok) return text;
+    throw new StartupError(`The front at ${this.#front.url} refused: ${problemOf(text).detail}`);
+  }
+
+  async #ask(path: string, init: RequestInit): Promise<Response> {
+    const { url, token } = this.#front;
+    const headers = new Headers(init.headers);
+    if (token !== undefined) headers.set("authorization", `Bearer ${token}`);
+    // A task may run for longer than the runtime would wait for an answer: the front keeps the time.
+    const response = await fetch(`${url}${path}`, { ...init, headers, timeout: false })
+      .catch((error: unknown) => {
+        if (init.signal?.aborted) throw error;
+        throw new StartupError(
+          `Cannot reach a front at ${url}: ${reasonOf(error)}. ` +
+            'Is "all" or "serve" running there? Another address is given with --url.',
+          { cause: error, exitCode: EXIT.noBroker },
+        );
+      });
+    if (response.status !== 401 && response.status !== 403) return response;
+    const { detail } = problemOf(await response.text());
+    throw new StartupError(
+      token === undefined
+        ? `The front at ${url} asks for a token: give it with --token or --token-file (${detail})`
+        : `The front at ${url} does not accept the token (${detail})`,
+    );
+  }
+}
+
+function queryOf({ queue, priority, expiresMs, timeoutMs }: CallOptions): string {
+  const query = new URLSearchParams({
+    ...(timeoutMs === undefined ? {} : { timeout: formatDuration(timeoutMs) }),
+    ...(expiresMs === undefined ? {} : { expires: formatDuration(expiresMs) }),
+    ...(priority === undefined ? {} : { priority: `${priority}` }),
+    ...(queue === undefined ? {} : { queue }),
+  });
+  return query.size === 0 ? "" : `?${query}`;
+}
+
+/** A problem response (RFC 9457), as far as it could be read. */
+interface Problem {
+  /** The last part of its type, e.g. "timed-out". */
+  readonly name: string;
+  readonly detail: string;
+  readonly fields: Readonly<Record<string, unknown>>;
+}
+
+function endingOf(task: string, status: number, text: string): Ending {
+  if (status === 200) return { kind: "succeeded", resultJson: text, headers: {} };
+  const { name, detail, fields } = problemOf(text);
+  const error = taskErrorOf(fields);
+  if (error !== undefined) return { kind: "failed", error, headers: {} };
+  switch (name) {
+    case "timed-out":
+      return { kind: "timed_out", limitMs: numberOf(fields["limitMs"]) };
+    case "expired":
+      return { kind: "expired" };
+    case "cancelled":
+      return { kind: "cancelled" };
+    case "unknown-task":
+      return { kind: "unknown_task", task };
+    case "worker-lost":
+      return { kind: "worker_lost", message: detail };
+    case "outcome-unknown":
+      return { kind: "outcome_unknown", message: detail };
+    case "unreadable-reply":
+      return { kind: "unreadable_reply", message: detail };
+    case "broker-away":
+      return { kind: "broker_away", message: detail };
+    case "too-many-waiting":
+      return { kind: "too_many_waiting", limit: numberOf(fields["limit"]) };
+  }
+  return status >= 400 && status < 500
+    ? { kind: "refused", message: detail }
+    : { kind: "unreadable_reply", message: `HTTP ${status}: ${detail}` };
+}
+
+function problemOf(text: string): Problem {
+  const fields = recordOf(parsed(text));
+  const { type, title, detail } = fields ?? {};
+  return {
+    name: typeof type === "string" ? type.split(/[/#:]/).at(-1) ?? "" : "",
+    detail: [detail, title].find((one) => typeof one === "string") ?? shortened(text),
+    fields: fields ?? {},
+  };
+}
+
+function taskErrorOf({ error, issues }: Problem["fields"]): TaskError | undefined {
+  const { type, message, stack, issues: inner } = recordOf(error) ?? {};
+  if (typeof type !== "string") return undefined;
+  const found = [issues, inner].find(Array.isArray)?.flatMap(issueOf);
+  return {
+    type,
+    message: typeof message === "string" ? message : "",
+    ...(typeof stack === "string" ? { stack } : {}),
+    ...(found === undefined ? {} : { issues: found }),
+  };
+}
+
+function issueOf(value: unknown): InputIssue[] {
+  const { message, path } = recordOf(value) ?? {};
+  return typeof message === "string"
+    ? [{ message, path: Array.isArray(path) ? path.map(String) : [] }]
+    : [];
+}
+
+function recordOf(value: unknown): Readonly<Record<string, unknown>> | undefined {
+  return typeof value === "object" && value !== null && !Array.isArray(value)
+    ? Object.fromEntries(Object.entries(value))
+    : undefined;
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    // Not a front's answer; its beginning is shown instead.
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}
+
+function numberOf(value: unknown): number {
+  return typeof value === "number" ? value : Number.NaN;
+}
+
+function shortened(text: string): string {
+  const line = text.trim().replaceAll(/\s+/g, " ");
+  return line === "" ? "no reason given" : line.length > 200 ? `${line.slice(0, 197)}...` : line;
+}
+
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const code = "code" in error ? error.code : undefined;
+  switch (code) {
+    case "ConnectionRefused":
+    case "ECONNREFUSED":
+      return "connection refused";
+    case "FailedToOpenSocket":
+    case "ENOTFOUND":
+      return "no such host, or it does not answer";
+    default:
+      return error.message;
+  }
+}

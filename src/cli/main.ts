@@ -1,0 +1,114 @@
+/**
+ * The command line from its words to the exit code. Each command loads only what it needs: help does
+ * not wait for a broker's code, and a call not for HTTP's.
+ */
+import { getLogger } from "@logtape/logtape";
+import { processSurroundings } from "../config/surroundings.ts";
+import { configureLogging } from "../observe/logging.ts";
+import { thisProgram } from "../platform/runtime.ts";
+import type { Command } from "./command.ts";
+import type { CompositionRoot, ProgramFacts } from "./composition.ts";
+import { type Output, processOutput } from "./output.ts";
+import { parseCommandLine } from "./parse.ts";
+import { startupFailure } from "./startup_error.ts";
+
+/** An error that nobody foresaw: a defect of ours, told with its stack. */
+const UNFORESEEN_EXIT = 70;
+
+const log = getLogger(["coxswain", "cli"]);
+
+/**
+ * Does what the arguments say; resolves with the exit code when it is done.
+ * @param loadRoot loads run.ts, for the commands that need a broker.
+ */
+export async function runCommandLine(
+  args: readonly string[],
+  isolateEntry: URL,
+  loadRoot: () => Promise<CompositionRoot>,
+): Promise<number> {
+  const output = processOutput();
+  const { name, command: selfCommand } = thisProgram();
+  const columns = output.isTerminal ? process.stdout.columns : undefined;
+  const parsed = parseCommandLine(
+    args,
+    { programName: name, ...(columns === undefined ? {} : { columns }) },
+    processSurroundings(),
+  );
+  if (parsed.kind === "text") {
+    output.print(parsed.stdout);
+    output.printError(parsed.stderr);
+    return parsed.exitCode;
+  }
+  const { command } = parsed;
+  await configureLogging(command.config.log);
+  try {
+    return await runCommand(command, output, { isolateEntry, selfCommand }, loadRoot);
+  } catch (error) {
+    return tellFailure(command, error, output);
+  }
+}
+
+async function runCommand(
+  command: Command,
+  output: Output,
+  program: ProgramFacts,
+  loadRoot: () => Promise<CompositionRoot>,
+): Promise<number> {
+  switch (command.kind) {
+    case "node":
+      return await (await loadRoot()).runNode(command.config, program);
+    case "call":
+      return await runCallCommand(command, output, loadRoot);
+    case "tasks": {
+      const { FrontClient } = await import("./front_client.ts");
+      const { runTasks } = await import("./tasks_command.ts");
+      return await runTasks(command.config, new FrontClient(command.config.target), output);
+    }
+  }
+}
+
+async function runCallCommand(
+  command: Extract<Command, { kind: "call" }>,
+  output: Output,
+  loadRoot: () => Promise<CompositionRoot>,
+): Promise<number> {
+  const { runCall } = await import("./call_command.ts");
+  const { target } = command.config;
+  const interrupt = new AbortController();
+  const abort = () => interrupt.abort();
+  process.once("SIGINT", abort).once("SIGTERM", abort);
+  const readStdin = async () => {
+    const { text } = await import("node:stream/consumers");
+    return await text(process.stdin);
+  };
+  switch (target.kind) {
+    case "front": {
+      const { FrontClient } = await import("./front_client.ts");
+      const caller = new FrontClient(target);
+      return await runCall(command, caller, output, readStdin, interrupt.signal);
+    }
+    case "broker": {
+      const { openBrokerCaller } = await loadRoot();
+      const open = await openBrokerCaller(command.config, target.broker, interrupt.signal);
+      try {
+        return await runCall(command, open.caller, output, readStdin, interrupt.signal);
+      } finally {
+        await open.close();
+      }
+    }
+  }
+}
+
+/** One clear message, in the log of a node and as a line for an operator's command. */
+function tellFailure(command: Command, error: unknown, output: Output): number {
+  const failure = startupFailure(error);
+  if (command.kind === "node") {
+    const { mode } = command.config;
+    if (failure === undefined) log.fatal("The node failed", { mode, error });
+    else log.fatal("Cannot start {mode}: {reason}", { mode, reason: failure.message });
+  } else {
+    const stack = error instanceof Error ? error.stack ?? error.message : String(error);
+    output.printError(failure === undefined ? `Unforeseen: ${stack}\n` : `${failure.message}\n`);
+  }
+  return failure?.exitCode ?? UNFORESEEN_EXIT;
+}

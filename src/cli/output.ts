@@ -1,0 +1,44 @@
+/** The operator's terminal: results to stdout, everything else to stderr, whole and in order. */
+import { writeSync } from "node:fs";
+import { isatty } from "node:tty";
+
+export interface Output {
+  /** Whether stdout is a terminal. */
+  readonly isTerminal: boolean;
+  readonly print: (text: string) => void;
+  readonly printError: (text: string) => void;
+}
+
+const STDOUT = 1;
+const STDERR = 2;
+
+/** This process's stdout and stderr. */
+export function processOutput(): Output {
+  return {
+    isTerminal: isatty(STDOUT),
+    print: (text) => writeWhole(STDOUT, text),
+    printError: (text) => writeWhole(STDERR, text),
+  };
+}
+
+/** Longest pause before a descriptor that takes nothing now is tried again. */
+const PAUSE_MS = 5;
+const pause = new Int32Array(new SharedArrayBuffer(4));
+
+/**
+ * Writes all of it before it returns, for the process may exit next: a stream's write would be lost.
+ * A reader that has gone away (`| head`) is no error.
+ */
+export function writeWhole(descriptor: number, text: string): void {
+  let rest: Uint8Array = new TextEncoder().encode(text);
+  while (rest.length > 0) {
+    try {
+      rest = rest.subarray(writeSync(descriptor, rest));
+    } catch (error) {
+      const code = error instanceof Error && "code" in error ? error.code : undefined;
+      if (code === "EPIPE") return;
+      if (code !== "EAGAIN") throw error;
+      Atomics.wait(pause, 0, 0, PAUSE_MS);
+    }
+  }
+}

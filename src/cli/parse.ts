@@ -1,0 +1,152 @@
+/**
+ * From the words of a command line to a command with its configuration, or to the text that is to be
+ * printed instead. No effects: what it reads is in the surroundings that it is given.
+ */
+import { runParserSync } from "@optique/core/facade";
+import type { Config } from "../config/config.ts";
+import { loadConfig } from "../config/load.ts";
+import { formatProblems } from "../config/problem.ts";
+import { flagOf } from "../config/setting.ts";
+import { SETTING_KEYS, settingOf } from "../config/settings.ts";
+import type { Surroundings } from "../config/surroundings.ts";
+import { VERSION } from "../version.ts";
+import type { Command, Parsed } from "./command.ts";
+import { PROGRAM_BRIEF, PROGRAM_NOTES } from "./commands.ts";
+import { EXIT } from "./exit_code.ts";
+import { commandParser, MODES, paragraphs, programParser, type Words } from "./parser.ts";
+
+export interface Terminal {
+  /** What the user calls the program. */
+  readonly programName: string;
+  /** Columns of the terminal; absent where there is none. */
+  readonly columns?: number;
+}
+
+/** Parses the arguments, without the program's own name. */
+export function parseCommandLine(
+  args: readonly string[],
+  terminal: Terminal,
+  surroundings: Surroundings,
+): Parsed {
+  // Nothing asked for: the same help, but a script that forgot its command must not go on.
+  if (args.length === 0) {
+    const help = takeApart(["--help"], terminal);
+    if ("text" in help) return { ...help.text, exitCode: EXIT.wrongUsage };
+  }
+  const apart = takeApart(args, terminal);
+  if ("text" in apart) return apart.text;
+  const { mode, flags } = apart.words;
+  const loaded = loadConfig(mode, flags, surroundings);
+  switch (loaded.kind) {
+    case "loaded":
+      return { kind: "command", command: commandOf(loaded.config, apart.words) };
+    case "refused":
+      return wrongUsage(
+        `Cannot ${mode === "call" || mode === "tasks" ? "run" : "start"} ${mode}: ${
+          loaded.problems.length === 1
+            ? "there is a problem with its settings"
+            : `there are ${loaded.problems.length} problems with its settings`
+        }\n${formatProblems(loaded.problems)}`,
+        helpHint(terminal.programName, mode),
+      );
+  }
+}
+
+type Apart = { readonly words: Words } | { readonly text: Extract<Parsed, { kind: "text" }> };
+
+function takeApart(args: readonly string[], { programName, columns }: Terminal): Apart {
+  const mode = MODES.find((one) => one === args[0]);
+  const parser = mode === undefined ? programParser(programName) : commandParser(mode, programName);
+  const stdout: string[] = [];
+  const stderr: string[] = [];
+  const show = (exitCode: number): Apart => ({ text: textOf(exitCode, stdout, stderr) });
+  const words = runParserSync<typeof parser, Apart, Apart>(parser, programName, expand(args), {
+    brief: [{ type: "text", text: PROGRAM_BRIEF }],
+    footer: paragraphs([...PROGRAM_NOTES, helpHint(programName, "COMMAND")]),
+    help: { option: { names: ["--help", "-h"] }, onShow: show },
+    version: { value: VERSION, option: { names: ["--version"] }, onShow: show },
+    completion: { command: true, onShow: show },
+    onError: () => {
+      const message = stderr.join("\n").replace(/^Error: /, "");
+      return { text: wrongUsage(message, ...hints(message), helpHint(programName, mode)) };
+    },
+    aboveError: "none",
+    commandList: "top-level",
+    usageLine: [{ type: "literal", value: "COMMAND [FLAGS]" }],
+    stdout: (line) => stdout.push(line),
+    stderr: (line) => stderr.push(line),
+    ...(columns === undefined ? {} : { maxWidth: Math.max(columns, 60) }),
+    termWidth: "auto",
+  });
+  return isApart(words) ? words : { words };
+}
+
+/** The parser's own type says nothing of what its callbacks return. */
+function isApart(value: Words | Apart): value is Apart {
+  return "text" in value || "words" in value;
+}
+
+/** `--tasks a b` is `--tasks a --tasks b`, which is how a flag that may be repeated is taken apart. */
+export function expand(args: readonly string[]): readonly string[] {
+  const many = new Set(SETTING_KEYS.filter((key) => takesMany(key)).map(flagOf));
+  const expanded: string[] = [];
+  let current: string | undefined;
+  for (const [index, word] of args.entries()) {
+    const name = word.split("=", 1)[0] ?? word;
+    if (word.startsWith("-")) current = many.has(name) ? name : undefined;
+    else if (current !== undefined && expanded.at(-1) !== current) expanded.push(current);
+    expanded.push(word);
+    if (word === "--") return [...expanded, ...args.slice(index + 1)];
+  }
+  return expanded;
+}
+
+function takesMany(key: typeof SETTING_KEYS[number]): boolean {
+  const setting = settingOf(key);
+  return setting.kind === "list" && setting.takesMany === true;
+}
+
+function commandOf(config: Config, words: Words): Command {
+  switch (config.mode) {
+    case "all":
+    case "serve":
+    case "work":
+      return { kind: "node", config };
+    case "call":
+      return {
+        kind: "call",
+        config,
+        task: words.task ?? "",
+        ...(words.input === undefined ? {} : { input: words.input }),
+      };
+    case "tasks":
+      return { kind: "tasks", config };
+  }
+}
+
+function helpHint(programName: string, mode?: string): string {
+  return mode === undefined
+    ? `Run "${programName} --help" for the commands.`
+    : `Run "${programName} ${mode} --help" for its flags and examples.`;
+}
+
+/** A number below zero looks like a flag. */
+function hints(message: string): readonly string[] {
+  const number = /"(-\d[^"]*)"/.exec(message)?.[1];
+  return number === undefined
+    ? []
+    : [`Write -- before an input that begins with "-": -- ${number}`];
+}
+
+function wrongUsage(...lines: readonly string[]): Extract<Parsed, { kind: "text" }> {
+  return textOf(EXIT.wrongUsage, [], lines);
+}
+
+function textOf(
+  exitCode: number,
+  stdout: readonly string[],
+  stderr: readonly string[],
+): Extract<Parsed, { kind: "text" }> {
+  const lines = (texts: readonly string[]) => texts.map((one) => `${one}\n`).join("");
+  return { kind: "text", exitCode, stdout: lines(stdout), stderr: lines(stderr) };
+}
