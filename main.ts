@@ -17,8 +17,8 @@ async function main(): Promise<number | undefined> {
   }
   const args = process.argv.slice(2);
   if (args[0] === "isolate-process") {
-    const { runProcessIsolate } = await import("./src/isolates/process_entry.ts");
-    await runProcessIsolate();
+    const { runIsolateProcess } = await import("./src/isolates/process_entry.ts");
+    runIsolateProcess();
     return undefined;
   }
   const { runCommandLine } = await import("./src/cli/main.ts");

@@ -3,10 +3,11 @@
  * printed instead. No effects: what it reads is in the surroundings that it is given.
  */
 import { runParserSync } from "@optique/core/facade";
-import type { Config } from "../config/config.ts";
+import { parseSync } from "@optique/core/parser";
+import type { Config, Mode } from "../config/config.ts";
 import { loadConfig } from "../config/load.ts";
 import { formatProblems } from "../config/problem.ts";
-import { flagOf } from "../config/setting.ts";
+import { flagOf, negatedFlagOf } from "../config/setting.ts";
 import { SETTING_KEYS, settingOf } from "../config/settings.ts";
 import type { Surroundings } from "../config/surroundings.ts";
 import { VERSION } from "../version.ts";
@@ -54,8 +55,28 @@ export function parseCommandLine(
 
 type Apart = { readonly words: Words } | { readonly text: Extract<Parsed, { kind: "text" }> };
 
-function takeApart(args: readonly string[], { programName, columns }: Terminal): Apart {
+function takeApart(args: readonly string[], terminal: Terminal): Apart {
   const mode = MODES.find((one) => one === args[0]);
+  if (mode !== undefined) {
+    // The usual case first, for a node's start waits for it; help and mistakes need the whole.
+    const grammar = commandParser(mode, terminal.programName, mentioned(args));
+    const result = parseSync(grammar, expand(args));
+    if (result.success) return { words: result.value };
+  }
+  return takeApartOrTell(args, mode, terminal);
+}
+
+/** Settings whose flags stand on the command line. */
+function mentioned(args: readonly string[]): typeof SETTING_KEYS {
+  const names = new Set(args.map((word) => word.split("=", 1)[0]));
+  return SETTING_KEYS.filter((key) => names.has(flagOf(key)) || names.has(negatedFlagOf(key)));
+}
+
+function takeApartOrTell(
+  args: readonly string[],
+  mode: Mode | undefined,
+  { programName, columns }: Terminal,
+): Apart {
   const parser = mode === undefined ? programParser(programName) : commandParser(mode, programName);
   const stdout: string[] = [];
   const stderr: string[] = [];

@@ -7,8 +7,7 @@ import type { Config, Mode } from "./config.ts";
 import { createDraft, reasonOf } from "./draft.ts";
 import type { ConfigProblem } from "./problem.ts";
 import { buildConfig } from "./sections.ts";
-import { flagOf } from "./setting.ts";
-import { SETTING_KEYS, settingOf } from "./settings.ts";
+import { settingOf } from "./settings.ts";
 import { type Flags, fromFile, fromFlags, fromVariables, type Gathered } from "./source.ts";
 import type { Surroundings } from "./surroundings.ts";
 import { readSettings } from "./values.ts";
@@ -41,13 +40,11 @@ export function loadConfig(mode: Mode, flags: Flags, surroundings: Surroundings)
 }
 
 function strayFlags(mode: Mode, { given }: Gathered): ConfigProblem[] {
-  return SETTING_KEYS
-    .filter((key) => given.has(key) && !settingOf(key).modes.includes(mode))
-    .map((key) => ({
-      key,
-      origin: { kind: "flag", name: flagOf(key) },
-      message: `has no meaning for ${mode}; it belongs to ${settingOf(key).modes.join(", ")}`,
-    }));
+  return [...given].flatMap(([key, { origin }]) => {
+    const { modes } = settingOf(key);
+    const message = `has no meaning for ${mode}; it belongs to ${modes.join(", ")}`;
+    return modes.includes(mode) ? [] : [{ key, origin, message }];
+  });
 }
 
 /** The file that a flag or variable names, or the one in the working folder if there is one. */

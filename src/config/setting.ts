@@ -64,6 +64,11 @@ export function flagOf(key: string): string {
   return `--${key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 }
 
+/** `demo` is turned off by `--no-demo`. */
+export function negatedFlagOf(key: string): string {
+  return `--no-${flagOf(key).slice(2)}`;
+}
+
 /** `amqpUrl` is `COX_AMQP_URL`. */
 export function variableOf(key: string): string {
   return `COX_${key.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`;

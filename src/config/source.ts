@@ -1,6 +1,6 @@
 /** Gathers what was given for each setting, as text, from flags, variables and the file. Nothing is read. */
 import type { ConfigProblem, Origin } from "./problem.ts";
-import { flagOf, variableOf } from "./setting.ts";
+import { flagOf, negatedFlagOf, variableOf } from "./setting.ts";
 import { isSettingKey, SETTING_KEYS, type SettingKey, settingOf } from "./settings.ts";
 import { didYouMean } from "./similar.ts";
 
@@ -29,7 +29,8 @@ export function fromFlags(flags: Flags, cwd: string): Gathered {
   for (const key of SETTING_KEYS) {
     const value = flags[key];
     if (value === undefined || (typeof value === "object" && value.length === 0)) continue;
-    const origin: Origin = { kind: "flag", name: flagOf(key) };
+    const name = value === false ? negatedFlagOf(key) : flagOf(key);
+    const origin: Origin = { kind: "flag", name };
     const texts = typeof value === "boolean" ? [String(value)] : value;
     if (texts.length > 1 && settingOf(key).kind !== "list") {
       problems.push({ key, origin, message: `given ${texts.length} times, expected once` });

@@ -1,0 +1,36 @@
+/**
+ * Builds the one executable: `bun scripts/compile.ts [--outfile FILE]`, ./app by default. The isolates'
+ * entry is an entry point of its own, because an isolate loads it by its path at run time.
+ */
+import { rmSync, statSync } from "node:fs";
+import { join, relative, resolve } from "node:path";
+import { parseArgs } from "node:util";
+import { VERSION } from "../src/version.ts";
+
+const ROOT = join(import.meta.dirname, "..");
+
+const { values } = parseArgs({
+  options: { outfile: { type: "string", default: join(ROOT, "app") } },
+});
+const outfile = resolve(values.outfile);
+const startedAt = performance.now();
+// A running program's file cannot be written over; a new one can take its name.
+rmSync(outfile, { force: true });
+const built = await Bun.build({
+  entrypoints: [join(ROOT, "main.ts"), join(ROOT, "src/isolates/entry.ts")],
+  root: ROOT,
+  target: "bun",
+  format: "esm",
+  minify: true,
+  // The start reads compiled code instead of parsing the source.
+  bytecode: true,
+  compile: { outfile },
+  throw: false,
+});
+for (const message of built.logs) console.error(String(message));
+if (!built.success) process.exit(1);
+console.log(
+  `${relative(process.cwd(), outfile)}: version ${VERSION}, ` +
+    `${(statSync(outfile).size / 1e6).toFixed(1)} MB, ` +
+    `built in ${((performance.now() - startedAt) / 1_000).toFixed(1)} s`,
+);
