@@ -21,6 +21,11 @@ export interface AttemptRequest {
   readonly isolation: Isolation;
   /** Runs alone, in a process made for it: for redelivered messages. Default false. */
   readonly alone?: boolean;
+  /**
+   * Must not run a second time: where its isolate was killed for a neighbour's sake, it ends as
+   * `isolate_died` instead of running again. Default false.
+   */
+  readonly once?: boolean;
   /** Headers that came with the message, for `context`. */
   readonly headers: Readonly<Record<string, string>>;
 }
@@ -50,7 +55,10 @@ export type AttemptEnd =
   | { readonly kind: "unknown_task" }
   /** It ran past its hard limit and its isolate was killed. */
   | { readonly kind: "timed_out"; readonly limitMs: number }
-  /** The signal given to `run` aborted; `started` tells whether user code had begun. */
+  /**
+   * The signal given to `run` aborted, or the pool stopped; `started` tells whether user code had
+   * begun. A task that returns in its grace time has `returned` all the same.
+   */
   | { readonly kind: "cancelled"; readonly started: boolean }
   /**
    * The isolate ended by itself (exit, crash, out of memory), or did not get ready. `started` tells
@@ -66,13 +74,18 @@ export interface RunOptions {
 }
 
 export interface PoolStats {
+  /** Isolates that take attempts now, of both kinds; not the warm spares. */
   readonly isolates: number;
   /** Attempts that are in an isolate now. */
   readonly running: number;
   /** Attempts that wait for a free slot. */
   readonly waiting: number;
-  /** Killed isolates whose thread has not ended yet (native code that blocks). */
+  /** Isolates killed over a second ago whose thread has not ended (native code that blocks). */
   readonly stuck: number;
+  /** How many were ever killed: at a limit, or after a cancel. */
   readonly killed: number;
+  /** How many ever ended by themselves. */
+  readonly died: number;
+  /** How many were ever replaced after their share of attempts. */
   readonly recycled: number;
 }
