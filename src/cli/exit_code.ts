@@ -3,7 +3,8 @@ import type { Ending } from "../calls/outcome.ts";
 
 export const EXIT = {
   well: 0,
-  taskFailed: 1,
+  /** The task failed, or a node could not go on. */
+  failed: 1,
   wrongUsage: 2,
   /** No broker, or for operators' commands no front. */
   noBroker: 3,
@@ -14,15 +15,15 @@ export const EXIT = {
 
 export const EXIT_CODE_OF_ENDING: Readonly<Record<Ending["kind"], number>> = {
   succeeded: EXIT.well,
-  failed: EXIT.taskFailed,
+  failed: EXIT.failed,
   timed_out: EXIT.timedOutOrExpired,
   expired: EXIT.timedOutOrExpired,
-  cancelled: EXIT.taskFailed,
+  cancelled: EXIT.failed,
   unknown_task: EXIT.wrongUsage,
-  worker_lost: EXIT.taskFailed,
+  worker_lost: EXIT.failed,
   outcome_unknown: EXIT.noBroker,
-  unreadable_reply: EXIT.taskFailed,
+  unreadable_reply: EXIT.failed,
   broker_away: EXIT.noBroker,
-  too_many_waiting: EXIT.taskFailed,
+  too_many_waiting: EXIT.failed,
   refused: EXIT.wrongUsage,
 };

@@ -87,12 +87,16 @@ export class FrontClient implements Caller {
   }
 }
 
-function queryOf({ queue, priority, expiresMs, timeoutMs }: CallOptions): string {
+function queryOf(
+  { queue, priority, persistent, once, expiresMs, timeoutMs }: CallOptions,
+): string {
   const query = new URLSearchParams({
     ...(timeoutMs === undefined ? {} : { timeout: formatDuration(timeoutMs) }),
     ...(expiresMs === undefined ? {} : { expires: formatDuration(expiresMs) }),
     ...(priority === undefined ? {} : { priority: `${priority}` }),
     ...(queue === undefined ? {} : { queue }),
+    ...(persistent ? { persistent: "true" } : {}),
+    ...(once ? { once: "true" } : {}),
   });
   return query.size === 0 ? "" : `?${query}`;
 }
@@ -108,9 +112,11 @@ interface Problem {
 function endingOf(task: string, status: number, text: string): Ending {
   if (status === 200) return { kind: "succeeded", resultJson: text, headers: {} };
   const { name, detail, fields } = problemOf(text);
-  const error = taskErrorOf(fields);
+  const error = taskErrorOf(fields, detail);
   if (error !== undefined) return { kind: "failed", error, headers: {} };
   switch (name) {
+    case "invalid-input":
+      return { kind: "failed", error: { type: "InvalidInput", message: detail }, headers: {} };
     case "timed-out":
       return { kind: "timed_out", limitMs: numberOf(fields["limitMs"]) };
     case "expired":
@@ -145,8 +151,10 @@ function problemOf(text: string): Problem {
   };
 }
 
-function taskErrorOf({ error, issues }: Problem["fields"]): TaskError | undefined {
-  const { type, message, stack, issues: inner } = recordOf(error) ?? {};
+/** What the task threw, or what its schema said of the input. */
+function taskErrorOf({ error, issues }: Problem["fields"], detail: string): TaskError | undefined {
+  const { type, message, stack, issues: inner } = recordOf(error) ??
+    (Array.isArray(issues) ? { type: "InvalidInput", message: detail } : {});
   if (typeof type !== "string") return undefined;
   const found = [issues, inner].find(Array.isArray)?.flatMap(issueOf);
   return {

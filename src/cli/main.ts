@@ -8,12 +8,10 @@ import { configureLogging } from "../observe/logging.ts";
 import { thisProgram } from "../platform/runtime.ts";
 import type { Command } from "./command.ts";
 import type { CompositionRoot, ProgramFacts } from "./composition.ts";
+import { EXIT } from "./exit_code.ts";
 import { type Output, processOutput } from "./output.ts";
 import { parseCommandLine } from "./parse.ts";
 import { startupFailure } from "./startup_error.ts";
-
-/** An error that nobody foresaw: a defect of ours, told with its stack. */
-const UNFORESEEN_EXIT = 70;
 
 const log = getLogger(["coxswain", "cli"]);
 
@@ -110,5 +108,5 @@ function tellFailure(command: Command, error: unknown, output: Output): number {
     const stack = error instanceof Error ? error.stack ?? error.message : String(error);
     output.printError(failure === undefined ? `Unforeseen: ${stack}\n` : `${failure.message}\n`);
   }
-  return failure?.exitCode ?? UNFORESEEN_EXIT;
+  return failure?.exitCode ?? EXIT.failed;
 }
