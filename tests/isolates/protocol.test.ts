@@ -1,0 +1,120 @@
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import {
+  decodeFromIsolate,
+  decodeToIsolate,
+  encodeFromIsolate,
+  encodeToIsolate,
+  type FromIsolate,
+  type ToIsolate,
+} from "../../src/isolates/protocol.ts";
+
+const headers = fc.dictionary(fc.string(), fc.string(), { noNullPrototype: true });
+const number = fc.nat();
+
+const toIsolate: fc.Arbitrary<ToIsolate> = fc.oneof(
+  fc.record({
+    kind: fc.constant("init" as const),
+    init: fc.record({ taskPaths: fc.array(fc.string()), demo: fc.boolean(), nodeId: fc.string() }),
+  }),
+  fc.record({
+    kind: fc.constant("run" as const),
+    head: fc.record({
+      run: number,
+      id: fc.string(),
+      task: fc.string({ unit: "binary" }),
+      attempt: number,
+      redelivered: fc.boolean(),
+      headers,
+    }),
+    body: fc.string({ unit: "binary" }),
+  }),
+  fc.record({
+    kind: fc.constant("interrupt" as const),
+    run: number,
+    why: fc.constantFrom("soft_limit" as const, "cancelled" as const, "stopping" as const),
+  }),
+  fc.record({ kind: fc.constant("published" as const), publish: number, error: fc.string() }, {
+    requiredKeys: ["kind", "publish"],
+  }),
+  fc.constant({ kind: "leave" as const }),
+);
+
+const fromIsolate: fc.Arbitrary<FromIsolate> = fc.oneof(
+  fc.record({
+    kind: fc.constant("ready" as const),
+    tasks: fc.constant([{
+      name: "a",
+      file: "/t.ts",
+      queue: "q",
+      timeoutMs: 1,
+      isolation: "worker" as const,
+    }]),
+    warnings: fc.array(fc.string()),
+  }),
+  fc.record({ kind: fc.constant("failed" as const), reason: fc.string(), file: fc.string() }, {
+    requiredKeys: ["kind", "reason"],
+  }),
+  fc.record({
+    kind: fc.constant("returned" as const),
+    run: number,
+    headers,
+    resultJson: fc.json({ stringUnit: "binary" }),
+  }),
+  fc.record({
+    kind: fc.constant("ended" as const),
+    run: number,
+    end: fc.constantFrom(
+      { kind: "unknown_task" as const },
+      { kind: "malformed" as const, reason: "two\nlines" },
+      { kind: "threw" as const, error: { type: "E", message: "m\n" }, headers: { a: "b" } },
+      {
+        kind: "threw" as const,
+        error: { type: "E", message: "m", issues: [{ message: "i", path: ["0", "a"] }] },
+        headers: {},
+        retry: { afterMs: 5 },
+        rejected: true as const,
+      },
+    ),
+  }),
+  fc.record({
+    kind: fc.constant("publish" as const),
+    publish: number,
+    channel: fc.string(),
+    messageJson: fc.json(),
+  }),
+  fc.record({
+    kind: fc.constant("log" as const),
+    log: fc.record({
+      level: fc.constantFrom("info" as const, "error" as const),
+      message: fc.string(),
+      fields: fc.constant({ a: [1, { b: null }] }),
+    }),
+  }),
+  fc.record({
+    kind: fc.constantFrom("retire" as const, "broken" as const),
+    reason: fc.string(),
+  }),
+  fc.constant({ kind: "left" as const }),
+);
+
+describe("the isolates' protocol", () => {
+  test("what goes to an isolate comes out as it went in", () => {
+    fc.assert(fc.property(toIsolate, (message) => {
+      expect(decodeToIsolate(encodeToIsolate(message))).toEqual(message);
+    }));
+  });
+
+  test("what comes from an isolate comes out as it went in", () => {
+    fc.assert(fc.property(fromIsolate, (message) => {
+      expect(decodeFromIsolate(encodeFromIsolate(message))).toEqual(message);
+    }));
+  });
+
+  test("what a task's code posts by itself is not taken for a message", () => {
+    fc.assert(fc.property(fc.anything(), (posted) => {
+      if (typeof posted === "string" && /^[A-Z]\[/.test(posted)) return;
+      expect(decodeFromIsolate(posted)).toBeUndefined();
+    }));
+  });
+});
