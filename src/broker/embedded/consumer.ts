@@ -117,25 +117,18 @@ export class EmbeddedConsumer implements Consumer, Taker, Holder {
   }
 
   cancel(): Promise<void> {
-    if (this.#state !== "open") return Promise.resolve();
-    this.#state = "cancelled";
-    this.#host.cancelled(this);
-    const source = this.#source;
-    this.#source = undefined;
-    source?.removeTaker(this);
-    const unseen = this.#unseen.drain();
-    for (const delivery of unseen) {
-      if (this.#unsettled.delete(delivery)) this.#return(delivery, false);
-    }
-    source?.pump();
-    for (let resolve = this.#waiting.shift(); resolve; resolve = this.#waiting.shift()) {
-      resolve(END);
-    }
+    this.#stopTaking();
     return Promise.resolve();
   }
 
-  async close(): Promise<void> {
-    await this.cancel();
+  close(): Promise<void> {
+    this.release();
+    return Promise.resolve();
+  }
+
+  /** `close`, in one turn. */
+  release(): void {
+    this.#stopTaking();
     if (this.#state === "closed") return;
     this.#state = "closed";
     const homes = new Set<Entry["home"]>();
@@ -157,6 +150,22 @@ export class EmbeddedConsumer implements Consumer, Taker, Holder {
     if (delivery !== undefined) return Promise.resolve({ done: false, value: delivery });
     if (this.#state !== "open") return Promise.resolve(END);
     return new Promise((resolve) => this.#waiting.push(resolve));
+  }
+
+  #stopTaking(): void {
+    if (this.#state !== "open") return;
+    this.#state = "cancelled";
+    this.#host.cancelled(this);
+    const source = this.#source;
+    this.#source = undefined;
+    source?.removeTaker(this);
+    for (const delivery of this.#unseen.drain()) {
+      if (this.#unsettled.delete(delivery)) this.#return(delivery, false);
+    }
+    source?.pump();
+    for (let resolve = this.#waiting.shift(); resolve; resolve = this.#waiting.shift()) {
+      resolve(END);
+    }
   }
 
   #return(delivery: EmbeddedDelivery, wasSeen: boolean): void {

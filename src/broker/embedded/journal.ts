@@ -18,7 +18,9 @@ import type { JournalFile, NewMessage, TopologyChange } from "./journal_file.ts"
 const LAZY_MS = 20;
 /** So many changes are written without further delay. */
 const FULL_GROUP = 2000;
-/** Longest rest between two groups. */
+/** A group that took longer than this is followed by a rest as long, so that others get their turn. */
+const LONG_WRITE_MS = 2;
+/** Longest such rest. */
 const MAX_REST_MS = 10;
 /** Pause before a failed disk is tried again. */
 const RETRY_MS = 1000;
@@ -92,6 +94,9 @@ export class Journal {
    * @throws BrokerAwayError when the disk failed.
    */
   committed(entries: readonly Entry[] = []): Promise<void> {
+    if (this.#isClosed) {
+      return Promise.reject(new BrokerAwayError("Cannot write to disk: the broker was stopped"));
+    }
     return new Promise((resolve, reject) => {
       this.#waiters.push({ entries, resolve, reject });
       this.#flushSoon();
@@ -168,8 +173,8 @@ export class Journal {
       return error instanceof Error ? error : new Error(String(error));
     }
     const end = this.#clock.monotonic();
-    // The event loop belongs to others for as long as the disk had it.
-    this.#restsUntil = end + Math.min(end - start, MAX_REST_MS);
+    const tookMs = end - start;
+    if (tookMs > LONG_WRITE_MS) this.#restsUntil = end + Math.min(tookMs, MAX_REST_MS);
     this.#changes = [];
     this.#removals = [];
     this.#marks = new Set();

@@ -39,8 +39,8 @@ export function whyUnwritable(message: Message): string | undefined {
   if (priority !== undefined && !(Number.isInteger(priority) && priority >= 0 && priority <= 255)) {
     return `priority must be a whole number from 0 to 255, got ${priority}`;
   }
-  if (expirationMs !== undefined && !(Number.isSafeInteger(expirationMs) && expirationMs >= 0)) {
-    return `expirationMs must be a whole number of milliseconds, got ${expirationMs}`;
+  if (expirationMs !== undefined && !Number.isFinite(expirationMs)) {
+    return `expirationMs must be a number of milliseconds, got ${expirationMs}`;
   }
   return headers === undefined ? undefined : whyUnwritableTable(headers, 0);
 }
@@ -58,8 +58,8 @@ function whyUnwritableTable(table: MessageHeaders, depth: number): string | unde
   for (const name in table) {
     if (isTooLong(name)) return `header name ${tooLong(name)}`;
     const value: unknown = table[name];
-    // The usual case, without a call.
-    if (typeof value === "string") continue;
+    // The usual cases, without a call. What is not set does not travel.
+    if (typeof value === "string" || value === undefined) continue;
     const problem = whyUnwritableValue(value, name, depth);
     if (problem !== undefined) return problem;
   }

@@ -25,21 +25,27 @@ export class EmbeddedPrivateQueue implements PrivateQueue {
     return () => this.#listeners.delete(listener);
   }
 
-  async close(): Promise<void> {
+  close(): Promise<void> {
+    this.release();
+    return Promise.resolve();
+  }
+
+  /** `close`, in one turn. */
+  release(): void {
     if (this.#name === undefined) return;
     this.#name = undefined;
-    await this.#consumer.close();
+    this.#consumer.release();
     this.#remove();
-    for (const listener of this.#listeners) listener(undefined);
+    for (const listener of [...this.#listeners]) listener(undefined);
   }
 
   [Symbol.asyncIterator](): AsyncIterator<Delivery, undefined> {
     const deliveries = this.#consumer[Symbol.asyncIterator]();
     return {
       next: () => deliveries.next(),
-      return: async () => {
-        await this.close();
-        return { done: true, value: undefined };
+      return: () => {
+        this.release();
+        return Promise.resolve({ done: true, value: undefined });
       },
     };
   }

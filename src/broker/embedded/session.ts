@@ -73,8 +73,9 @@ export class Session implements Broker, ConsumerHost {
 
   async stop(): Promise<void> {
     if (this.#state.kind === "stopped") return;
-    for (const queue of [...this.#privateQueues.values()]) await queue.close();
-    for (const consumer of [...this.#consumers]) await consumer.close();
+    // In one turn, so that nothing new is opened meanwhile.
+    for (const queue of [...this.#privateQueues.values()]) queue.release();
+    for (const consumer of [...this.#consumers]) consumer.release();
     this.#engine = undefined;
     this.#become({ kind: "stopped" });
     await this.#host.left(this);
@@ -113,7 +114,7 @@ export class Session implements Broker, ConsumerHost {
   async deleteQueue(name: string): Promise<void> {
     const { host, journal } = this.#demand("delete a queue");
     const mine = this.#privateQueues.get(name);
-    if (mine !== undefined) return await mine.close();
+    if (mine !== undefined) return mine.release();
     host.deleteQueue(name, this);
     await journal.committed();
   }
