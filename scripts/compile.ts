@@ -24,7 +24,15 @@ const built = await Bun.build({
   minify: true,
   // The start reads compiled code instead of parsing the source.
   bytecode: true,
-  compile: { outfile },
+  compile: {
+    outfile,
+    // Task files import packages that lie beside them, and write paths as their editor knows them.
+    autoloadPackageJson: true,
+    autoloadTsconfig: true,
+    // A file that lies in the working folder by chance must not change or stop the program.
+    autoloadBunfig: false,
+    autoloadDotenv: false,
+  },
   throw: false,
 });
 for (const message of built.logs) console.error(String(message));
