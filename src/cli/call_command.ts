@@ -5,7 +5,7 @@ import type { Ending } from "../calls/outcome.ts";
 import type { Command } from "./command.ts";
 import { describeEnding, endingJson, indentJson } from "./ending_text.ts";
 import { EXIT, EXIT_CODE_OF_ENDING } from "./exit_code.ts";
-import type { Output } from "./output.ts";
+import { type Output, printable } from "./output.ts";
 import { StartupError } from "./startup_error.ts";
 
 /**
@@ -46,6 +46,7 @@ function tell(task: string, ending: Ending, json: boolean, output: Output): void
     const isPretty = output.isTerminal && !json;
     output.print(`${isPretty ? indentJson(ending.resultJson) : ending.resultJson}\n`);
   } else {
-    output.printError(`${json ? endingJson(task, ending) : describeEnding(task, ending)}\n`);
+    const text = json ? endingJson(task, ending) : printable(describeEnding(task, ending));
+    output.printError(`${text}\n`);
   }
 }

@@ -9,6 +9,11 @@ export interface Output {
   readonly printError: (text: string) => void;
 }
 
+/** Without the control characters in others' texts, which a terminal would obey. */
+export function printable(text: string): string {
+  return text.replace(/\p{Cc}/gu, (one) => one === "\n" || one === "\t" ? one : "?");
+}
+
 const STDOUT = 1;
 const STDERR = 2;
 

@@ -32,14 +32,13 @@ export const MODES: readonly Mode[] = ["all", "serve", "work", "call", "tasks"];
 
 /** All commands: for help, completion, and words that are no command. */
 export function programParser(programName: string): WordsParser {
-  const [all, serve, work, call, tasks] = [
+  return or(
     commandParser("all", programName),
     commandParser("serve", programName),
     commandParser("work", programName),
     commandParser("call", programName),
     commandParser("tasks", programName),
-  ];
-  return or(all, serve, work, call, tasks);
+  );
 }
 
 /**
@@ -129,7 +128,7 @@ function nonEmpty(text: string): NonEmptyString {
 }
 
 function collectFlags(groups: readonly Readonly<Record<string, unknown>>[]): Flags {
-  const given = Object.assign({}, ...groups);
+  const given: Readonly<Record<string, unknown>> = Object.assign({}, ...groups);
   const flags: { [K in SettingKey]?: readonly string[] | boolean } = {};
   for (const key of SETTING_KEYS) {
     const value: unknown = given[key];

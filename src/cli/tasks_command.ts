@@ -2,7 +2,7 @@
 import type { TasksConfig } from "../config/config.ts";
 import { formatDuration } from "../lifecycle/duration.ts";
 import { EXIT } from "./exit_code.ts";
-import type { Output } from "./output.ts";
+import { type Output, printable } from "./output.ts";
 import { StartupError } from "./startup_error.ts";
 
 /** @throws StartupError when the front cannot be asked, or answers with something else. */
@@ -13,7 +13,7 @@ export async function runTasks(
 ): Promise<number> {
   const text = await front.tasks();
   if (json) output.print(`${text.trim()}\n`);
-  else output.print(tableOf(rowsOf(text, target.url)));
+  else output.print(printable(tableOf(rowsOf(text, target.url))));
   return EXIT.well;
 }
 
@@ -37,11 +37,15 @@ function rowsOf(text: string, url: string): Row[] {
 function listOf(text: string): readonly Record<string, unknown>[] | undefined {
   try {
     const list: unknown = JSON.parse(text);
-    return Array.isArray(list) ? list : undefined;
+    return Array.isArray(list) ? list.filter(isRecord) : undefined;
   } catch (error) {
     if (error instanceof SyntaxError) return undefined;
     throw error;
   }
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null;
 }
 
 function tableOf(rows: readonly Row[]): string {

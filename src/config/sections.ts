@@ -15,9 +15,10 @@ import type {
   NodeIdentity,
   WorkerConfig,
 } from "./config.ts";
+import { isLoopback } from "../platform/loopback.ts";
 import type { Draft } from "./draft.ts";
 import type { Surroundings } from "./surroundings.ts";
-import { frontTokens, isLoopback, type Tokens, tokenToSend } from "./token_section.ts";
+import { frontTokens, type Tokens, tokenToSend } from "./token_section.ts";
 
 const DEFAULT_FRONT = "http://127.0.0.1:8888";
 /** An operator at a terminal does not wait as long as a service that starts beside its broker. */

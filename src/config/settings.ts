@@ -7,10 +7,11 @@ import type { ListSetting, Setting, SwitchSetting, ValueOf, ValueSetting } from 
 import {
   choice,
   duration,
-  header,
   matching,
   port,
+  queueName,
   size,
+  taskHeader,
   text,
   urlOf,
   wholeNumber,
@@ -45,13 +46,6 @@ export const token = matching(
   /^[\x21-\x7e]+$/,
   "a token that is not blank, of visible ASCII characters without spaces",
 );
-// An AMQP short string (AMQP 0-9-1, section 4.2.5.3).
-const queue = matching(
-  "QUEUE",
-  /^[^\s,](?:[^,\r\n]{0,198}[^\s,])?$/,
-  "the name of a queue, at most 200 characters, without commas",
-);
-
 export const SETTINGS = {
   url: one({
     group: "Call",
@@ -89,7 +83,7 @@ export const SETTINGS = {
     group: "Call",
     modes: ["call"],
     sources: "flag",
-    reader: queue,
+    reader: queueName,
     defaultText: "where the task is announced",
     help: "queue to send the call to",
   }),
@@ -97,9 +91,9 @@ export const SETTINGS = {
     group: "Call",
     modes: ["call"],
     sources: "flag",
-    reader: header,
+    reader: taskHeader,
     separator: "\n",
-    help: "header for the task's context; may be repeated",
+    help: "header for the task, such as x-user:7; may be repeated",
   }),
   json: onOff({
     group: "Call",
@@ -292,7 +286,7 @@ export const SETTINGS = {
   queues: many({
     group: "Worker",
     modes: WORKERS,
-    reader: queue,
+    reader: queueName,
     separator: ",",
     flagSeparator: ",",
     defaultText: "all that the tasks name",

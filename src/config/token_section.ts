@@ -66,9 +66,3 @@ function oneToken(
   }
   return read;
 }
-
-/** Only this machine can connect to the address: 127.0.0.0/8, ::1 or localhost. */
-export function isLoopback(host: string): boolean {
-  const name = host.replace(/^\[|\]$/g, "").toLowerCase();
-  return name === "localhost" || name === "::1" || /^127(?:\.\d{1,3}){3}$/.test(name);
-}

@@ -152,13 +152,28 @@ export function urlOf(schemes: readonly string[], example: string): ValueReader<
 }
 
 /** `NAME: VALUE`, as HTTP writes a header; the name comes out in lower case. */
-export const header: ValueReader<readonly [string, string]> = {
+export const taskHeader: ValueReader<readonly [string, string]> = {
   metavar: "NAME:VALUE",
-  expected: 'a header such as "x-user: 7"',
+  expected:
+    'a header for a task such as "x-user: 7": its name begins with x-, or is traceparent, ' +
+    "tracestate or baggage",
   read(given) {
-    // RFC 9110, section 5.1: a name is a token.
-    const match = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n\0]*)$/.exec(given);
+    // RFC 9110, section 5.1: a name is a token. A front hands no other names on to a task.
+    const match =
+      /^(x-[!#$%&'*+.^_`|~0-9a-z-]+|traceparent|tracestate|baggage):[ \t]*([^\r\n\0]*)$/i
+        .exec(given);
     return match?.[1] === undefined ? undefined : [match[1].toLowerCase(), match[2] ?? ""];
+  },
+};
+
+/** The name of a queue: an AMQP short string (AMQP 0-9-1, section 4.2.5.3), without commas. */
+export const queueName: ValueReader<string> = {
+  metavar: "QUEUE",
+  expected: "the name of a queue, at most 255 bytes, without commas",
+  read(given) {
+    const name = given.trim();
+    const bytes = new TextEncoder().encode(name).length;
+    return bytes > 0 && bytes <= 255 && !/[,\p{Cc}]/u.test(name) ? name : undefined;
   },
 };
 

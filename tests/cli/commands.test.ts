@@ -164,6 +164,14 @@ describe("runCall()", () => {
     });
   });
 
+  test("a task's message does not steer the terminal", async () => {
+    const output = screen(true);
+    const error = { type: "E", message: "\u001b[2Jgone\u009b1m" };
+    const caller = callerOf({ kind: "failed", error, headers: {} });
+    await runCall(command("call", "x"), caller, output, noStdin, calm);
+    expect(output.stderr).toBe('Task "x" failed: E: ?[2Jgone?1m\n');
+  });
+
   test("Ctrl-C ends with the shell's code for it", async () => {
     const caller = callerOf({ kind: "cancelled" });
     const code = await runCall(

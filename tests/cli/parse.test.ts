@@ -67,12 +67,12 @@ describe("parseCommandLine() commands", () => {
   });
 
   test("call has a task, perhaps an input, and its options", () => {
-    expect(command("call", "math.add", "[1,2]", "--timeout", "3s", "--header", "a: b", "--json"))
+    expect(command("call", "math.add", "[1,2]", "--timeout", "3s", "--header", "x-a: b", "--json"))
       .toMatchObject({
         kind: "call",
         task: "math.add",
         input: "[1,2]",
-        config: { json: true, options: { timeoutMs: 3_000, headers: { a: "b" } } },
+        config: { json: true, options: { timeoutMs: 3_000, headers: { "x-a": "b" } } },
       });
     expect(command("call", "stat")).not.toHaveProperty("input");
     expect(command("call", "echo", "-")).toMatchObject({ input: "-" });

@@ -1,15 +1,15 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { flagOf, variableOf } from "../../src/config/setting.ts";
-import { GROUPS } from "../../src/config/setting.ts";
+import { flagOf, GROUPS, variableOf } from "../../src/config/setting.ts";
 import { SETTING_KEYS, settingOf } from "../../src/config/settings.ts";
 import {
   duration,
   formatBytes,
-  header,
   port,
+  queueName,
   readSwitch,
   size,
+  taskHeader,
   urlOf,
   wholeNumber,
   wordOr,
@@ -67,10 +67,19 @@ test("urlOf() wants one of its schemes and a host", () => {
   }
 });
 
-test("header refuses what would not be one header", () => {
-  expect(header.read("X-A:  b: c")).toEqual(["x-a", "b: c"]);
-  for (const text of ["x", ": v", "a b: c", "a: b\r\nc: d", ""]) {
-    expect(header.read(text)).toBeUndefined();
+test("taskHeader reads what a front hands on to a task, as one header", () => {
+  expect(taskHeader.read("X-A:  b: c")).toEqual(["x-a", "b: c"]);
+  expect(taskHeader.read("traceparent: 00-1")).toEqual(["traceparent", "00-1"]);
+  for (const text of ["x-a", "x-: v", ": v", "x-a b: c", "x-a: b\r\nc: d", "cookie: c", ""]) {
+    expect(taskHeader.read(text)).toBeUndefined();
+  }
+});
+
+test("queueName wants an AMQP short string without commas", () => {
+  expect(queueName.read(" two words ")).toBe("two words");
+  expect(queueName.read("ü".repeat(127))).toBe("ü".repeat(127));
+  for (const text of ["", "a,b", "a\nb", "ü".repeat(128)]) {
+    expect(queueName.read(text)).toBeUndefined();
   }
 });
 
