@@ -1,0 +1,132 @@
+/**
+ * An HTTP server of the runtime behind a small interface: listens, hands each request to a handler,
+ * stops in two phases. What is answered is not its business.
+ *
+ * A connection that is silent for too long is closed, whether it sends its request too slowly, reads
+ * its answer too slowly, or asks for nothing. Who answers late on purpose says so (`holdOpen`).
+ */
+import { getLogger } from "@logtape/logtape";
+import type { Component } from "../lifecycle/component.ts";
+
+const log = getLogger(["coxswain", "http"]);
+
+/** Over the 60 s for which common proxies keep an unused connection, so that they close it first. */
+const IDLE_TIMEOUT_MS = 75_000;
+
+/** What a handler may ask for the connection that its request came on. */
+export interface ConnectionHold {
+  /** The answer takes its time: silence does not close the connection from now on. */
+  holdOpen(request: Request): void;
+  /** The answer is there: silence closes the connection again. Harmless when the client is gone. */
+  release(request: Request): void;
+}
+
+/**
+ * Answers a request. The request's `signal` aborts when its client goes away (or shuts down its
+ * sending half, which the runtime takes for the same).
+ */
+export type HttpHandler = (
+  request: Request,
+  connection: ConnectionHold,
+) => Response | Promise<Response>;
+
+export interface HttpServerOptions {
+  /** Name or address to listen on, without brackets. */
+  readonly host: string;
+  /** 0: any free port. */
+  readonly port: number;
+  readonly handler: HttpHandler;
+  /** Default 75 s; whole seconds, at most 255. */
+  readonly idleTimeoutMs?: number;
+}
+
+/** The server cannot listen where it was told to. */
+export class ListenError extends Error {
+  override readonly name = "ListenError";
+}
+
+/** States: created → listening → stopping → stopped. It does not start a second time. */
+export class HttpServer implements Component {
+  readonly #options: HttpServerOptions;
+  #server: Bun.Server<undefined> | undefined;
+  #stopped: Promise<void> | undefined;
+
+  constructor(options: HttpServerOptions) {
+    this.#options = options;
+  }
+
+  /** The port that it listens on; the one that was asked for until it has started. */
+  get port(): number {
+    return this.#server?.port ?? this.#options.port;
+  }
+
+  /** Where it is reached, without a slash at the end, e.g. `http://127.0.0.1:8888`. */
+  get url(): string {
+    const { host } = this.#options;
+    return `http://${host.includes(":") ? `[${host}]` : host}:${this.port}`;
+  }
+
+  /** Requests that are being answered now. */
+  get pending(): number {
+    return this.#server?.pendingRequests ?? 0;
+  }
+
+  /** @throws ListenError when the port is taken or the address is not this machine's. */
+  start(): Promise<void> {
+    const { host, port, handler, idleTimeoutMs = IDLE_TIMEOUT_MS } = this.#options;
+    const idleTimeout = Math.ceil(idleTimeoutMs / 1_000);
+    try {
+      const server = Bun.serve({
+        hostname: host,
+        port,
+        idleTimeout,
+        // Bodies are bounded by who reads them, who can say so in an answer that arrives.
+        maxRequestBodySize: Number.MAX_SAFE_INTEGER,
+        development: false,
+        fetch: (request) => handler(request, hold),
+        error: (error) => {
+          log.error("A request's handler failed: {error}", { error });
+          return new Response(null, { status: 500 });
+        },
+      });
+      const hold: ConnectionHold = {
+        holdOpen: (request) => server.timeout(request, 0),
+        release: (request) => server.timeout(request, idleTimeout),
+      };
+      this.#server = server;
+      return Promise.resolve();
+    } catch (error) {
+      return Promise.reject(listenError(host, port, error));
+    }
+  }
+
+  /**
+   * Accepts no connection any more and closes the unused ones; resolves when all requests have been
+   * answered, or have been cut off because the signal aborted.
+   */
+  async stop(abort?: AbortSignal): Promise<void> {
+    const server = this.#server;
+    if (server === undefined) return;
+    this.#stopped ??= server.stop();
+    const cut = () => void server.stop(true);
+    if (abort?.aborted) cut();
+    else abort?.addEventListener("abort", cut, { once: true });
+    try {
+      await this.#stopped;
+    } finally {
+      abort?.removeEventListener("abort", cut);
+    }
+  }
+}
+
+const REASONS: Readonly<Record<string, string>> = {
+  EADDRINUSE: "the port is taken by another program",
+  EADDRNOTAVAIL: "this machine has no such address",
+  EACCES: "this user may not use that port",
+};
+
+function listenError(host: string, port: number, error: unknown): ListenError {
+  const code = error instanceof Error && "code" in error ? String(error.code) : "";
+  const reason = REASONS[code] ?? (error instanceof Error ? error.message : String(error));
+  return new ListenError(`Cannot listen on ${host} port ${port}: ${reason}`, { cause: error });
+}
