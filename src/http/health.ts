@@ -1,0 +1,66 @@
+/** What HTTP tells of a node's health, and when a node is ready. How it is served is routes/health.ts. */
+
+/** The broker's state as far as health tells it; the broker port's `BrokerState` is one. */
+export type BrokerHealth =
+  | { readonly kind: "connected"; readonly since: Date; readonly blocked?: string }
+  | { readonly kind: "away"; readonly since: Date; readonly reason: string }
+  | { readonly kind: "idle" | "stopped" };
+
+/** What a node's worker does now; `Worker.status` is one. */
+export interface WorkerHealth {
+  readonly consumers: readonly { readonly queue: string; readonly isLive: boolean }[];
+  /** Attempts that run. */
+  readonly running: number;
+  /** Attempts that wait for a slot. */
+  readonly waiting: number;
+  /** Killed isolates whose thread has not ended yet. */
+  readonly stuckIsolates: number;
+}
+
+/** What a node calls tasks with. */
+export interface FrontHealth {
+  /** Workers have had time to say which tasks they serve. */
+  readonly isDirectorySettled: boolean;
+  /** Calls that wait for their ending. */
+  readonly pendingCalls: number;
+}
+
+/** A node's parts, asked anew for each answer. */
+export interface NodeHealth {
+  readonly node: string;
+  readonly broker: () => BrokerHealth;
+  /** Where the node runs tasks. */
+  readonly worker?: () => WorkerHealth;
+  /** The node has been told to stop: whoever shares out requests should pass it over. */
+  readonly isStopping?: () => boolean;
+}
+
+/** Why the node cannot do its work now, a sentence each; empty when it can. */
+export function obstacles(health: NodeHealth, front: FrontHealth | undefined): readonly string[] {
+  const found: string[] = [];
+  if (health.isStopping?.()) found.push("The node is stopping");
+  const broker = health.broker();
+  switch (broker.kind) {
+    case "connected":
+      if (broker.blocked !== undefined) {
+        found.push(`The broker takes no messages: ${broker.blocked}`);
+      } else if (front?.isDirectorySettled === false) {
+        found.push("Workers are being asked for their tasks");
+      }
+      break;
+    case "away":
+      found.push(`The broker is away since ${broker.since.toISOString()}: ${broker.reason}`);
+      break;
+    case "idle":
+      found.push("The broker is being connected");
+      break;
+    case "stopped":
+      found.push("The broker connection is closed");
+  }
+  const consumers = health.worker?.().consumers;
+  if (consumers?.length === 0) found.push("No queue is being consumed");
+  for (const { queue, isLive } of consumers ?? []) {
+    if (!isLive) found.push(`Queue "${queue}" is not being consumed`);
+  }
+  return found;
+}
