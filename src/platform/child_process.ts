@@ -43,8 +43,9 @@ export function spawnChild(command: Command, events: ChildEvents): ChildProcess 
     stdio: ["ignore", "inherit", "inherit"],
     env: { ...process.env, BUN_FEATURE_FLAG_NO_ORPHANS: "1" },
     detached: true,
-    // Texts travel faster as JSON than by structured clone (439,000 against 356,000 a second).
-    serialization: "json",
+    // Structured clone: as fast as JSON for short texts, and a 10 MiB body is not escaped once more
+    // (17 MiB there and back: 0.2 s instead of 1.2 s).
+    serialization: "advanced",
     ipc: (message) => {
       if (!isTold) events.onMessage(message);
     },
