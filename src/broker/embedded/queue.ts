@@ -145,7 +145,6 @@ export class Queue implements EntryHome {
     if (entry.place !== "held") return;
     if (this.isDeleted) return this.#forget(entry);
     if (wasSeen) entry.isRedelivered = true;
-    if (this.#isLate(entry)) return this.#die(entry, "expired");
     this.#wait(entry);
     this.#shorten();
   }

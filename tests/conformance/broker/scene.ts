@@ -202,7 +202,7 @@ export async function eventually<T>(
 /** Reads all that a queue holds now, by a consumer of its own, and acks it. */
 export async function drain(broker: Broker, queue: string): Promise<Delivery[]> {
   const count = (await broker.inspectQueue(queue))?.messages ?? 0;
-  const consumer: Consumer = await broker.consume(queue, { prefetch: 1000 });
+  const consumer: Consumer = await broker.consume(queue, { prefetch: 65_535 });
   const taken = await new Reader(consumer).take(count);
   for (const delivery of taken) delivery.ack();
   await consumer.close();
