@@ -76,7 +76,7 @@ export interface RunOptions {
 export interface PoolStats {
   /** Isolates that take attempts now, of both kinds; not the warm spares. */
   readonly isolates: number;
-  /** Attempts that are in an isolate now. */
+  /** Attempts that hold a slot: they are in an isolate, or one is being made for them. */
   readonly running: number;
   /** Attempts that wait for a free slot. */
   readonly waiting: number;

@@ -191,7 +191,7 @@ class IsolatePool implements Pool, MemberEvents<PoolAttempt> {
     return {
       isolates: this.#groups.worker.serving.length + this.#groups.process.serving.length,
       running: this.#active.size,
-      waiting: this.#waiting.size,
+      waiting: this.#waiting.withoutSlot,
       stuck: this.#stuck.count,
       killed: this.#killed,
       died: this.#died,
@@ -201,7 +201,7 @@ class IsolatePool implements Pool, MemberEvents<PoolAttempt> {
 
   get freeSlots(): number {
     const room = this.#groups.worker.serving.length * this.#slots;
-    return Math.max(0, room - this.#active.size - this.#waiting.size);
+    return Math.max(0, room - this.#active.size - this.#waiting.withoutSlot);
   }
 
   run(request: AttemptRequest, options: RunOptions = {}): Promise<AttemptEnd> {

@@ -61,6 +61,11 @@ export class WaitingAttempts {
     return this.#size;
   }
 
+  /** Those that wait for a slot; who runs again has kept its own. */
+  get withoutSlot(): number {
+    return this.#size - this.#lanes.again.size;
+  }
+
   sizeOf(lane: Lane): number {
     return this.#lanes[lane].size;
   }
