@@ -1,0 +1,236 @@
+/**
+ * The composition root: a node's configuration becomes its parts, started in the order in which they
+ * need each other. The only file that names adapters; each part is loaded only where it is used, which
+ * keeps the start short and a worker free of the web part.
+ */
+import { getLogger } from "@logtape/logtape";
+import type { Broker } from "../broker/broker.ts";
+import { BrokerCaller } from "../calls/broker_caller.ts";
+import type {
+  AmqpBrokerConfig,
+  BrokerConfig,
+  CallConfig,
+  CallsConfig,
+  NodeConfig,
+  WorkerConfig,
+} from "../config/config.ts";
+import { NodesChannel } from "../nodes/nodes_channel.ts";
+import { VERSION } from "../version.ts";
+import type { Worker } from "../worker/worker.ts";
+import type { OpenCaller, ProgramFacts } from "./composition.ts";
+import { Node } from "./node.ts";
+import { StartupError } from "./startup_error.ts";
+
+const log = getLogger(["coxswain", "node"]);
+
+/** Largest body that a worker inflates where no front's limit says less: RabbitMQ's own limit. */
+const MAX_INFLATED_BYTES = 16 * 2 ** 20;
+/** Said while the broker is waited for, so that nobody wonders. */
+const WAITING_AFTER_MS = 1_000;
+
+/** Runs a node until a signal stops it, and tells the exit code. See `CompositionRoot`. */
+export async function runNode(config: NodeConfig, program: ProgramFacts): Promise<number> {
+  const node = new Node(config.node);
+  try {
+    await startParts(node, config, program);
+  } catch (error) {
+    await node.stopParts(AbortSignal.abort());
+    throw error;
+  }
+  log.info("Ready: {mode} node {node}", { mode: config.mode, node: config.node.id });
+  return await node.runUntilStopped();
+}
+
+/** A caller with its own connection, for the command line. See `CompositionRoot`. */
+export async function openBrokerCaller(
+  config: CallConfig,
+  broker: AmqpBrokerConfig,
+  signal: AbortSignal,
+): Promise<OpenCaller> {
+  const node = new Node(config.node);
+  try {
+    const connection = await openBroker(node, broker, config.node.id, signal);
+    const nodes = await startNodes(node, connection, config.node.id);
+    const caller = await startCaller(node, connection, nodes, config.calls, config.node.id);
+    await nodes.settled(signal);
+    return { caller, close: () => node.stopParts(AbortSignal.abort()) };
+  } catch (error) {
+    await node.stopParts(AbortSignal.abort());
+    throw error;
+  }
+}
+
+async function startParts(node: Node, config: NodeConfig, program: ProgramFacts): Promise<void> {
+  const { id } = config.node;
+  const broker = await openBroker(node, config.broker, id);
+  const nodes = await startNodes(node, broker, id);
+  const worker = config.mode === "serve"
+    ? undefined
+    : await startWorker(node, config, program, broker, nodes);
+  const health = {
+    node: id,
+    broker: () => broker.state,
+    isStopping: () => node.isStopping,
+    ...(worker === undefined ? {} : { worker: () => worker.status }),
+  };
+  if (config.mode === "work") {
+    if (config.health === undefined) return;
+    const { createHealthApp } = await import("../http/app.ts");
+    await listen(node, config.health, createHealthApp({ health }), "health");
+    return;
+  }
+  const caller = await startCaller(node, broker, nodes, config.calls, id, config.http.maxBodyBytes);
+  const { createApp } = await import("../http/app.ts");
+  const app = createApp({ caller, directory: nodes, health, options: config.http });
+  await listen(node, config.http, app, "front");
+}
+
+async function openBroker(
+  node: Node,
+  config: BrokerConfig,
+  id: string,
+  signal?: AbortSignal,
+): Promise<Broker> {
+  const broker = config.kind === "embedded"
+    ? await embeddedBroker(config.dataDir)
+    : await amqpBroker(config, id);
+  node.add({ start: (abort) => broker.start(abort), stop: () => broker.stop() });
+  broker.watch((state) => {
+    if (state.kind === "away") log.warn("The broker is away: {reason}", { reason: state.reason });
+    if (state.kind !== "connected") return;
+    if (state.blocked === undefined) log.info("The broker is connected");
+    else log.warn("The broker takes no messages: {reason}", { reason: state.blocked });
+  });
+  if (config.kind === "embedded") {
+    await broker.start(signal);
+    return broker;
+  }
+  const waiting = setTimeout(
+    () => log.info("Waiting for RabbitMQ, up to {ms} ms", { ms: config.connectTimeoutMs }),
+    WAITING_AFTER_MS,
+  );
+  const patience = AbortSignal.timeout(config.connectTimeoutMs);
+  try {
+    await broker.start(signal === undefined ? patience : AbortSignal.any([patience, signal]));
+  } finally {
+    clearTimeout(waiting);
+  }
+  return broker;
+}
+
+async function embeddedBroker(dataDir: string): Promise<Broker> {
+  const { EmbeddedBroker } = await import("../broker/embedded/embedded_broker.ts");
+  return new EmbeddedBroker({ dataDir }).connect();
+}
+
+async function amqpBroker({ url, tls }: AmqpBrokerConfig, name: string): Promise<Broker> {
+  const { AmqpBroker } = await import("../broker/amqp_draft/amqp_broker.ts");
+  return new AmqpBroker({ url, name, ...(tls === undefined ? {} : { tls }) });
+}
+
+async function startNodes(node: Node, broker: Broker, id: string): Promise<NodesChannel> {
+  const nodes = new NodesChannel({ broker, node: id });
+  await node.start(nodes);
+  return nodes;
+}
+
+async function startCaller(
+  node: Node,
+  broker: Broker,
+  nodes: NodesChannel,
+  { expiresMs, maxPending }: CallsConfig,
+  id: string,
+  maxReplyBytes = MAX_INFLATED_BYTES,
+): Promise<BrokerCaller> {
+  const caller = new BrokerCaller({
+    broker,
+    directory: nodes,
+    node: id,
+    version: VERSION,
+    expiresMs,
+    maxPending,
+    // A result may be as large as an input, and some more for what is around it.
+    maxReplyBytes: Math.max(maxReplyBytes, MAX_INFLATED_BYTES),
+  });
+  await node.start(caller);
+  return caller;
+}
+
+async function startWorker(
+  node: Node,
+  config: {
+    readonly worker: WorkerConfig;
+    readonly broker: BrokerConfig;
+    readonly node: { id: string };
+  },
+  program: ProgramFacts,
+  broker: Broker,
+  nodes: NodesChannel,
+): Promise<Worker> {
+  const { worker: settings, node: { id } } = config;
+  const { createPool, PoolStartError } = await import("../isolates/pool.ts");
+  const { publishOnChannel, Worker } = await import("../worker/worker.ts");
+  const { taskLogger } = await import("../worker/task_log.ts");
+  const slots = settings.isolates * settings.slots;
+  const pool = createPool({
+    entryUrl: program.isolateEntry,
+    selfCommand: program.selfCommand,
+    taskPaths: settings.taskPaths,
+    demo: settings.demo,
+    isolates: settings.isolates,
+    slots: settings.slots,
+    ...(settings.maxTasksPerIsolate === undefined
+      ? {}
+      : { maxTasksPerIsolate: settings.maxTasksPerIsolate }),
+    nodeId: id,
+    onLog: taskLogger,
+    onPublish: (channel, json) => publishOnChannel(broker, channel, json),
+    onStuck: (stuck) => {
+      const limit = settings.isolates * STUCK_PER_ISOLATE;
+      log.error("{stuck} killed isolates are stuck in native code", { stuck, limit });
+      if (stuck > limit) node.giveUp("Too many isolates are stuck in native code");
+    },
+  });
+  const worker = new Worker({
+    broker,
+    nodes,
+    pool,
+    node: id,
+    ...(settings.queues === undefined ? {} : { queues: settings.queues }),
+    queueType: config.broker.kind === "amqp" ? config.broker.queueType : "classic",
+    slots,
+    lookAhead: settings.lookAhead,
+    maxBodyBytes: MAX_INFLATED_BYTES,
+  });
+  try {
+    await node.start(worker);
+  } catch (error) {
+    if (!(error instanceof PoolStartError)) throw error;
+    throw new StartupError(error.message, { cause: error });
+  }
+  return worker;
+}
+
+/** Past so many threads that native code holds for each isolate, the worker is better started anew. */
+const STUCK_PER_ISOLATE = 4;
+
+async function listen(
+  node: Node,
+  { host, port }: { readonly host: string; readonly port: number },
+  app: { fetch(request: Request, connection: object): Response | Promise<Response> },
+  what: "front" | "health",
+): Promise<void> {
+  const { HttpServer, ListenError } = await import("../platform/http_server.ts");
+  const server = new HttpServer({
+    host: host.replace(/^\[(.*)\]$/, "$1"),
+    port,
+    handler: (request, connection) => app.fetch(request, connection),
+  });
+  try {
+    await node.start(server);
+  } catch (error) {
+    if (!(error instanceof ListenError)) throw error;
+    throw new StartupError(error.message, { cause: error });
+  }
+  log.info("Listening on {url}", { url: server.url, what });
+}

@@ -1,0 +1,462 @@
+/**
+ * The executor: one delivery goes through decode → admit → run → settle. The decisions are
+ * admission.ts and settlement.ts; here is what they do. Deliveries come from queue_consumers.ts,
+ * attempts run in src/isolates.
+ */
+import { getLogger } from "@logtape/logtape";
+import type { Broker } from "../broker/broker.ts";
+import { PublishRefusedError } from "../broker/errors.ts";
+import type { Delivery, Message } from "../broker/message.ts";
+import { publishPatiently } from "../broker/publish_patiently.ts";
+import { DEAD_LETTERS_QUEUE } from "../broker/topology.ts";
+import { STARTED_NOTICE_AFTER_MS } from "../calls/broker_caller.ts";
+import { decompress, InflateError } from "../calls/wire/compression.ts";
+import { COX } from "../calls/wire/names.ts";
+import {
+  encodeReply,
+  encodeStarted,
+  type Reply,
+  type ReplyAddress,
+} from "../calls/wire/reply_message.ts";
+import {
+  deadLetter,
+  decodeTask,
+  type ReceivedTask,
+  republished,
+} from "../calls/wire/task_message.ts";
+import type { AttemptEnd, AttemptRequest, RunOptions } from "../isolates/attempt.ts";
+import { type Clock, systemClock, type Timer } from "../lifecycle/clock.ts";
+import type { TaskDescriptor } from "../tasks/descriptor.ts";
+import { admit } from "./admission.ts";
+import type { LookAhead } from "./look_ahead.ts";
+import type { Revocations } from "./revocations.ts";
+import { settle, type Settlement } from "./settlement.ts";
+
+const log = getLogger(["coxswain", "worker"]);
+
+/** Where every slot runs something this long, what waits is given back for other workers. */
+const BLOCKED_AFTER_MS = 250;
+/** How long an answer waits for the broker to come back. */
+const ANSWER_PATIENCE_MS = 30_000;
+
+/** The part of the pool that the executor needs. */
+export interface AttemptRunner {
+  run(request: AttemptRequest, options?: RunOptions): Promise<AttemptEnd>;
+}
+
+export interface ExecutorOptions {
+  readonly broker: Broker;
+  readonly runner: AttemptRunner;
+  readonly tasks: ReadonlyMap<string, TaskDescriptor>;
+  /** Attempts that may run at once. */
+  readonly slots: number;
+  readonly lookAhead: LookAhead;
+  readonly revocations: Revocations;
+  /** Whether another live worker announces a task on a queue. */
+  readonly isServedElsewhere: (task: string, queue: string) => boolean;
+  readonly node: string;
+  /** Most bytes that a compressed body may inflate to. */
+  readonly maxBodyBytes: number;
+  readonly clock?: Clock;
+}
+
+/** A request that was admitted. `delivery` is replaced where the broker delivers it again meanwhile. */
+interface Held {
+  delivery: Delivery;
+  readonly task: ReceivedTask;
+  readonly descriptor: TaskDescriptor;
+  readonly address: ReplyAddress | undefined;
+  readonly alone: boolean;
+  /** Set while it runs. */
+  running: Running | undefined;
+}
+
+interface Running {
+  readonly startedAt: number;
+  readonly abort: AbortController;
+  notice: Timer | undefined;
+}
+
+const decoder = new TextDecoder("utf-8", { fatal: true });
+
+export class Executor {
+  readonly #options: ExecutorOptions;
+  readonly #clock: Clock;
+  /** Admitted, in the broker's order, waiting for a slot. */
+  #waiting: Held[] = [];
+  /** By id of the request. */
+  readonly #running = new Map<string, Held>();
+  /** Attempts that run, counting two of one id twice. */
+  #runningCount = 0;
+  /** Settlements on their way to the broker, and pauses before them. */
+  #settling = 0;
+  #isStopping = false;
+  #blockedTimer: Timer | undefined;
+  readonly #paused = new Set<() => void>();
+  #onIdle: (() => void) | undefined;
+
+  constructor(options: ExecutorOptions) {
+    this.#options = options;
+    this.#clock = options.clock ?? systemClock;
+  }
+
+  get running(): number {
+    return this.#runningCount;
+  }
+
+  get waiting(): number {
+    return this.#waiting.length;
+  }
+
+  /** Takes a delivery over: it will be settled, whatever becomes of it. Never throws. */
+  accept(delivery: Delivery): void {
+    if (this.#isStopping) return delivery.nack({ requeue: true });
+    const decoded = decodeTask(delivery);
+    if (decoded.kind === "unusable") {
+      const { id, replyTo, correlationId, reason } = decoded;
+      const address = replyTo === undefined || replyTo === "" ? undefined : {
+        id: id ?? "",
+        replyTo,
+        correlationId: correlationId ?? "",
+        mayCompress: false,
+        node: this.#options.node,
+      };
+      return this.#settle(delivery, undefined, address, {
+        kind: "give_up",
+        reason,
+        reply: { kind: "refused", message: reason },
+      });
+    }
+    this.#admit(delivery, decoded.task);
+  }
+
+  /** Stops the attempt where it runs; where it waits, it is refused. */
+  revoke(id: string, terminate: boolean): void {
+    this.#options.revocations.add(id);
+    if (terminate) this.#running.get(id)?.running?.abort.abort();
+    const index = this.#waiting.findIndex(({ task }) => task.id === id);
+    const [held] = index < 0 ? [] : this.#waiting.splice(index, 1);
+    if (held !== undefined) {
+      this.#settleHeld(held, { kind: "answer", reply: { kind: "cancelled" } });
+    }
+  }
+
+  /** Takes nothing more and gives back what has not started. */
+  stopAccepting(): void {
+    this.#isStopping = true;
+    this.#blockedTimer?.cancel();
+    this.#giveBackWaiting();
+    for (const end of this.#paused) end();
+  }
+
+  /** Resolves when nothing runs and every settlement has been handed to the broker. */
+  idle(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#onIdle = resolve;
+      this.#checkIdle();
+    });
+  }
+
+  /** Stops what still runs; it is given back. */
+  abortRunning(): void {
+    for (const { running } of this.#running.values()) running?.abort.abort();
+  }
+
+  #admit(delivery: Delivery, task: ReceivedTask): void {
+    const { tasks, revocations, isServedElsewhere, node } = this.#options;
+    const present = this.#running.get(task.id);
+    if (delivery.redelivered && present !== undefined) {
+      // The connection was lost while it ran: the attempt goes on, and settles this delivery.
+      present.delivery = delivery;
+      return;
+    }
+    const address = task.replyTo === undefined || task.replyTo === "" ? undefined : {
+      id: task.id,
+      replyTo: task.replyTo,
+      correlationId: task.correlationId,
+      mayCompress: task.isCompressed || task.isOurs,
+      node,
+    };
+    const descriptor = tasks.get(task.task);
+    const admission = admit(task, {
+      now: this.#clock.now(),
+      redelivered: delivery.redelivered,
+      isRevoked: revocations.has(task.id),
+      descriptor,
+      isServedElsewhere: descriptor === undefined && isServedElsewhere(task.task, delivery.queue),
+    });
+    switch (admission.kind) {
+      case "run":
+        this.#waiting.push({
+          delivery,
+          task,
+          descriptor: admission.descriptor,
+          address,
+          alone: delivery.redelivered || task.deaths > 0,
+          running: undefined,
+        });
+        return this.#dispatch();
+      case "wait":
+        return this.#after(admission.waitMs, delivery, () => this.#admit(delivery, task));
+      case "refuse":
+        return this.#settle(delivery, task, address, { kind: "answer", reply: admission.reply });
+      case "give_on":
+        return this.#after(
+          admission.pauseMs,
+          delivery,
+          () =>
+            this.#settle(delivery, task, address, {
+              kind: "try_again",
+              pauseMs: 0,
+              headers: { [COX.hops]: admission.hops },
+            }),
+        );
+      case "give_up":
+        return this.#settle(delivery, task, address, admission);
+    }
+  }
+
+  #dispatch(): void {
+    while (this.#runningCount < this.#options.slots) {
+      const held = this.#waiting.shift();
+      if (held === undefined) return;
+      void this.#run(held);
+    }
+    if (this.#waiting.length > 0) this.#watchBlocked();
+  }
+
+  async #run(held: Held): Promise<void> {
+    const { task, descriptor } = held;
+    const running: Running = {
+      startedAt: this.#clock.monotonic(),
+      abort: new AbortController(),
+      notice: undefined,
+    };
+    held.running = running;
+    this.#running.set(task.id, held);
+    this.#runningCount++;
+    let settlement: Settlement;
+    try {
+      const end = await this.#attempt(held, running);
+      settlement = settle(end, {
+        task,
+        descriptor,
+        alone: held.alone,
+        isStopping: this.#isStopping,
+      });
+    } catch (error) {
+      log.error("An attempt could not be run: {error}", {
+        callId: task.id,
+        task: task.task,
+        error,
+      });
+      settlement = {
+        kind: "answer",
+        reply: {
+          kind: "failed",
+          error: { type: "InternalError", message: "The worker could not run the attempt" },
+          headers: {},
+        },
+      };
+    }
+    running.notice?.cancel();
+    held.running = undefined;
+    if (this.#running.get(task.id) === held) this.#running.delete(task.id);
+    this.#runningCount--;
+    this.#options.lookAhead.ended(this.#clock.monotonic() - running.startedAt);
+    this.#settleHeld(held, settlement);
+    if (!this.#isStopping) this.#dispatch();
+  }
+
+  async #attempt(held: Held, running: Running): Promise<AttemptEnd> {
+    const { task, descriptor } = held;
+    const bytes = held.delivery.message.body;
+    let body: string;
+    try {
+      body = decoder.decode(
+        task.isCompressed ? await decompress(bytes, this.#options.maxBodyBytes) : bytes,
+      );
+    } catch (error) {
+      if (error instanceof InflateError) return { kind: "malformed", reason: error.message };
+      return { kind: "malformed", reason: "The body is not UTF-8" };
+    }
+    const softTimeoutMs = task.softTimeoutMs ?? descriptor.softTimeoutMs;
+    return await this.#options.runner.run({
+      id: task.id,
+      task: task.task,
+      body,
+      attempt: task.retries + 1,
+      redelivered: held.alone,
+      timeoutMs: Math.min(task.timeoutMs ?? descriptor.timeoutMs, descriptor.timeoutMs),
+      ...(softTimeoutMs === undefined ? {} : { softTimeoutMs }),
+      isolation: descriptor.isolation,
+      alone: held.alone,
+      headers: task.headers,
+    }, {
+      signal: running.abort.signal,
+      onStart: () => {
+        running.notice = this.#clock.after(STARTED_NOTICE_AFTER_MS, () => this.#tellStarted(held));
+      },
+    });
+  }
+
+  #tellStarted({ address, task }: Held): void {
+    this.#options.lookAhead.sawLong();
+    if (address === undefined || !task.isOurs) return;
+    this.#options.broker.publish(encodeStarted(address)).then(undefined, (error: unknown) => {
+      log.debug("A started notice could not be sent: {error}", { callId: task.id, error });
+    });
+  }
+
+  /** One timer for all that waits: who waits behind slots that are all long busy goes elsewhere. */
+  #watchBlocked(): void {
+    this.#blockedTimer ??= this.#clock.after(BLOCKED_AFTER_MS, () => {
+      this.#blockedTimer = undefined;
+      const since = this.#clock.monotonic() - BLOCKED_AFTER_MS;
+      const isBlocked = [...this.#running.values()].every(({ running }) =>
+        running !== undefined && running.startedAt < since
+      );
+      if (isBlocked) this.#giveBackWaiting();
+      else if (this.#waiting.length > 0) this.#watchBlocked();
+    });
+  }
+
+  #giveBackWaiting(): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const { delivery } of waiting) delivery.nack({ requeue: true });
+  }
+
+  /** Pauses before `then`; when the worker stops meanwhile, the delivery is given back instead. */
+  #after(delayMs: number, delivery: Delivery, then: () => void): void {
+    const timer = this.#clock.after(delayMs, () => {
+      this.#paused.delete(end);
+      then();
+    });
+    const end = () => {
+      timer.cancel();
+      this.#paused.delete(end);
+      delivery.nack({ requeue: true });
+    };
+    this.#paused.add(end);
+  }
+
+  #settleHeld(held: Held, settlement: Settlement): void {
+    this.#settle(held.delivery, held.task, held.address, settlement);
+  }
+
+  /** Carries a settlement out. What cannot be published is not acked: the broker delivers it again. */
+  #settle(
+    delivery: Delivery,
+    task: ReceivedTask | undefined,
+    address: ReplyAddress | undefined,
+    settlement: Settlement,
+  ): void {
+    switch (settlement.kind) {
+      case "answer":
+        return this.#finish(delivery, this.#answer(address, settlement.reply));
+      case "give_up":
+        log.warn("Gave a message up: {reason}", {
+          reason: settlement.reason,
+          callId: task?.id,
+          task: task?.task,
+          queue: delivery.queue,
+        });
+        return this.#finish(
+          delivery,
+          this.#bury(delivery, settlement.reason).then(() =>
+            this.#answer(address, settlement.reply)
+          ),
+        );
+      case "try_again":
+        if (settlement.pauseMs > 0 && !this.#isStopping) {
+          return this.#after(
+            settlement.pauseMs,
+            delivery,
+            () => this.#settle(delivery, task, address, { ...settlement, pauseMs: 0 }),
+          );
+        }
+        return this.#finish(delivery, this.#publishAgain(delivery, task, settlement.headers));
+      case "give_back":
+        delivery.nack({ requeue: true });
+        this.#checkIdle();
+    }
+  }
+
+  /** Acks once `work` is done. */
+  #finish(delivery: Delivery, work: Promise<void>): void {
+    this.#settling++;
+    work.then(() => delivery.ack(), (error: unknown) => {
+      log.warn("A settlement could not be published: {error}", { queue: delivery.queue, error });
+      delivery.nack({ requeue: true });
+    }).finally(() => {
+      this.#settling--;
+      this.#checkIdle();
+    });
+  }
+
+  async #answer(address: ReplyAddress | undefined, reply: Reply): Promise<void> {
+    if (address === undefined) return;
+    try {
+      const message = encodeReply(address, reply);
+      await this.#publish(message instanceof Promise ? await message : message);
+    } catch (error) {
+      if (!(error instanceof PublishRefusedError)) throw error;
+      log.warn("A reply could not be written: {error}", { callId: address.id, error });
+    }
+  }
+
+  #bury(delivery: Delivery, reason: string): Promise<void> {
+    return this.#publish(
+      deadLetter(delivery.message, {
+        to: DEAD_LETTERS_QUEUE.name,
+        reason,
+        queue: delivery.queue,
+        node: this.#options.node,
+        at: this.#clock.now(),
+      }),
+      { confirm: true, mandatory: true },
+    );
+  }
+
+  #publishAgain(
+    delivery: Delivery,
+    task: ReceivedTask | undefined,
+    headers: Readonly<Record<string, number>>,
+  ): Promise<void> {
+    const expiresAt = task?.kind === "call" ? task.expiresAt : undefined;
+    const leftMs = expiresAt === undefined ? undefined : expiresAt - this.#clock.now();
+    return this.#publish(
+      republished(delivery.message, {
+        queue: delivery.queue,
+        headers,
+        // A guilty call was taken in time: only what still waits may expire in the queue.
+        ...(leftMs === undefined || headers[COX.deaths] !== undefined
+          ? {}
+          : { expirationMs: Math.max(1, Math.ceil(leftMs)) }),
+      }),
+      { confirm: true, mandatory: true },
+    );
+  }
+
+  async #publish(
+    message: Message,
+    options: { confirm?: boolean; mandatory?: boolean } = {},
+  ): Promise<void> {
+    const result = await publishPatiently(
+      this.#options.broker,
+      message,
+      options,
+      ANSWER_PATIENCE_MS,
+    );
+    if (result === "returned") {
+      throw new PublishRefusedError(
+        `Cannot publish to queue "${message.routingKey}": there is no such queue`,
+      );
+    }
+  }
+
+  #checkIdle(): void {
+    if (this.#runningCount === 0 && this.#settling === 0) this.#onIdle?.();
+  }
+}
