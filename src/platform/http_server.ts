@@ -5,6 +5,7 @@
  * A connection that is silent for too long is closed, whether it sends its request too slowly, reads
  * its answer too slowly, or asks for nothing. Who answers late on purpose says so (`holdOpen`).
  */
+import { setTimeout as sleep } from "node:timers/promises";
 import { getLogger } from "@logtape/logtape";
 import type { Component } from "../lifecycle/component.ts";
 
@@ -12,6 +13,9 @@ const log = getLogger(["coxswain", "http"]);
 
 /** Over the 60 s for which common proxies keep an unused connection, so that they close it first. */
 const IDLE_TIMEOUT_MS = 75_000;
+
+/** How often a server that stops looks whether all is answered: the runtime does not tell it. */
+const ANSWERED_POLL_MS = 10;
 
 /** What a handler may ask for the connection that its request came on. */
 export interface ConnectionHold {
@@ -82,7 +86,9 @@ export class HttpServer implements Component {
         idleTimeout,
         // Bodies are bounded by who reads them, who can say so in an answer that arrives.
         maxRequestBodySize: Number.MAX_SAFE_INTEGER,
+        // Without development Bun shares the port with whoever asks for it too, unless told not to.
         development: false,
+        reusePort: false,
         fetch: (request) => handler(request, hold),
         error: (error) => {
           log.error("A request's handler failed: {error}", { error });
@@ -101,21 +107,18 @@ export class HttpServer implements Component {
   }
 
   /**
-   * Accepts no connection any more and closes the unused ones; resolves when all requests have been
+   * Accepts no connection any more and closes those between two requests; resolves when all requests have been
    * answered, or have been cut off because the signal aborted.
    */
   async stop(abort?: AbortSignal): Promise<void> {
     const server = this.#server;
     if (server === undefined) return;
     this.#stopped ??= server.stop();
-    const cut = () => void server.stop(true);
-    if (abort?.aborted) cut();
-    else abort?.addEventListener("abort", cut, { once: true });
-    try {
-      await this.#stopped;
-    } finally {
-      abort?.removeEventListener("abort", cut);
-    }
+    // The runtime would wait for a connection that never had a request (browsers open some in
+    // advance) until its silence closes it: so nothing is waited for but answers.
+    while (server.pendingRequests > 0 && !abort?.aborted) await sleep(ANSWERED_POLL_MS);
+    await server.stop(true);
+    await this.#stopped;
   }
 }
 
