@@ -66,10 +66,12 @@ function validate(schema: StandardSchemaV1, value: unknown): CheckedInput | Prom
 
 /** More tell nobody anything, and the reply stays small. */
 const MAX_ISSUES = 100;
+/** Some libraries quote the input in their messages. */
+const MAX_MESSAGE_LENGTH = 1_000;
 
 function plainIssue({ message, path = [] }: StandardSchemaV1.Issue): InputIssue {
   return {
-    message: String(message),
+    message: String(message).slice(0, MAX_MESSAGE_LENGTH).toWellFormed(),
     path: path.map((part) => String(typeof part === "object" ? part.key : part)),
   };
 }
