@@ -91,7 +91,9 @@ export interface ParentChannel {
  */
 export function parentChannel(): ParentChannel {
   if (process.send === undefined) {
-    throw new Error("Cannot run as an isolate: this command is started by the program itself alone");
+    throw new Error(
+      "Cannot run as an isolate: this command is started by the program itself alone",
+    );
   }
   delete process.env["BUN_FEATURE_FLAG_NO_ORPHANS"];
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => {});
