@@ -35,6 +35,7 @@ export async function openConnection(url: string, body?: string): Promise<HttpCo
         if (pending.length < headEnd + 4 + Number(length ?? 0)) return;
         answered(pending.startsWith("HTTP/1.1 200"));
       },
+      end: (socket) => void socket.end(),
       close: () => answered(false),
       error: () => answered(false),
     },

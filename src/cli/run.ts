@@ -63,7 +63,8 @@ export async function openBrokerCaller(
 async function startParts(node: Node, config: NodeConfig, program: ProgramFacts): Promise<void> {
   const { id } = config.node;
   const broker = await openBroker(node, config.broker, id);
-  const nodes = await startNodes(node, broker, id);
+  const isAlone = config.broker.kind === "embedded";
+  const nodes = await startNodes(node, broker, id, isAlone ? 0 : undefined);
   const worker = config.mode === "serve"
     ? undefined
     : await startWorker(node, config, program, broker, nodes);
@@ -128,8 +129,17 @@ async function amqpBroker({ url, tls }: AmqpBrokerConfig, name: string): Promise
   return new AmqpBroker({ url, name, ...(tls === undefined ? {} : { tls }) });
 }
 
-async function startNodes(node: Node, broker: Broker, id: string): Promise<NodesChannel> {
-  const nodes = new NodesChannel({ broker, node: id });
+async function startNodes(
+  node: Node,
+  broker: Broker,
+  id: string,
+  settleMs?: number,
+): Promise<NodesChannel> {
+  const nodes = new NodesChannel({
+    broker,
+    node: id,
+    ...(settleMs === undefined ? {} : { settleMs }),
+  });
   await node.start(nodes);
   return nodes;
 }
@@ -186,11 +196,18 @@ async function startWorker(
     onLog: taskLogger,
     onPublish: (channel, json) => publishOnChannel(broker, channel, json),
     onStuck: (stuck) => {
-      const limit = settings.isolates * STUCK_PER_ISOLATE;
-      log.error("{stuck} killed isolates are stuck in native code", { stuck, limit });
-      if (stuck > limit) node.giveUp("Too many isolates are stuck in native code");
+      log.warn("{stuck} killed isolates are held by native code", { stuck });
+      if (stuck > settings.isolates * STUCK_PER_ISOLATE) giveUpLater();
     },
   });
+  let patience: ReturnType<typeof setTimeout> | undefined;
+  const giveUpLater = () => {
+    patience ??= setTimeout(() => {
+      patience = undefined;
+      if (pool.stats.stuck <= settings.isolates * STUCK_PER_ISOLATE) return;
+      node.giveUp("Too many isolates are held by native code: the process is to be started anew");
+    }, STUCK_PATIENCE_MS).unref();
+  };
   const worker = new Worker({
     broker,
     nodes,
@@ -213,6 +230,8 @@ async function startWorker(
 
 /** Past so many threads that native code holds for each isolate, the worker is better started anew. */
 const STUCK_PER_ISOLATE = 4;
+/** On a busy machine killed threads take their time; what is stuck for so long stays stuck. */
+const STUCK_PATIENCE_MS = 10_000;
 
 async function listen(
   node: Node,

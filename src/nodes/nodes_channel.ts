@@ -20,12 +20,16 @@ import { Directory } from "./directory.ts";
 
 const log = getLogger(["coxswain", "nodes"]);
 
-/** How long workers get to answer the question before an unknown task counts as unknown. */
 const SETTLE_MS = 500;
 
 export interface NodesChannelOptions {
   readonly broker: Broker;
   readonly node: string;
+  /**
+   * How long workers get to answer the question before an unknown task counts as unknown, default
+   * 500 ms; 0 where this node is the only one.
+   */
+  readonly settleMs?: number;
   readonly clock?: Clock;
 }
 
@@ -33,6 +37,7 @@ export interface NodesChannelOptions {
 export class NodesChannel implements Component, TaskDirectory {
   readonly #broker: Broker;
   readonly #node: string;
+  readonly #settleMs: number;
   readonly #clock: Clock;
   readonly #directory = new Directory();
   #serving: readonly TaskDescriptor[] | undefined;
@@ -42,7 +47,8 @@ export class NodesChannel implements Component, TaskDirectory {
   #isSettled = false;
   #settleTimer: Timer | undefined;
 
-  constructor({ broker, node, clock = systemClock }: NodesChannelOptions) {
+  constructor({ broker, node, settleMs = SETTLE_MS, clock = systemClock }: NodesChannelOptions) {
+    this.#settleMs = settleMs;
     this.#broker = broker;
     this.#node = node;
     this.#clock = clock;
@@ -120,7 +126,7 @@ export class NodesChannel implements Component, TaskDirectory {
     }
     if (this.#isSettled) return;
     this.#settleTimer?.cancel();
-    this.#settleTimer = this.#clock.after(SETTLE_MS, () => {
+    this.#settleTimer = this.#clock.after(this.#settleMs, () => {
       this.#isSettled = true;
       this.#settled.resolve();
     });

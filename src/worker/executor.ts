@@ -108,6 +108,12 @@ export class Executor {
     return this.#waiting.length;
   }
 
+  /** Whether something of this queue runs or waits here. */
+  holds(queue: string): boolean {
+    const isOfQueue = ({ delivery }: Held) => delivery.queue === queue;
+    return this.#waiting.some(isOfQueue) || [...this.#running.values()].some(isOfQueue);
+  }
+
   /** Takes a delivery over: it will be settled, whatever becomes of it. Never throws. */
   accept(delivery: Delivery): void {
     if (this.#isStopping) return delivery.nack({ requeue: true });
@@ -291,6 +297,7 @@ export class Executor {
       ...(softTimeoutMs === undefined ? {} : { softTimeoutMs }),
       isolation: descriptor.isolation,
       alone: held.alone,
+      ...(task.once ? { once: true } : {}),
       headers: task.headers,
     }, {
       signal: running.abort.signal,

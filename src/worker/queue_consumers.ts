@@ -13,7 +13,7 @@ const log = getLogger(["coxswain", "worker"]);
 
 /** How often the shares are looked at. */
 const SHARE_EVERY_MS = 250;
-/** A queue that has brought nothing for this long is quiet. */
+/** A queue that has brought nothing for this long, and of which nothing is held, is quiet. */
 const QUIET_AFTER_MS = 1_000;
 
 export interface QueueConsumersOptions {
@@ -23,6 +23,8 @@ export interface QueueConsumersOptions {
   readonly lookAhead: LookAhead;
   /** Takes each delivery over. */
   readonly accept: (delivery: Delivery) => void;
+  /** Whether something of a queue is still held. */
+  readonly holds: (queue: string) => boolean;
   readonly clock?: Clock;
 }
 
@@ -106,7 +108,11 @@ export class QueueConsumers {
 
   #share(): void {
     const quietSince = this.#clock.monotonic() - QUIET_AFTER_MS;
-    const shares = this.#shares(this.#consuming.map(({ lastAt }) => lastAt >= quietSince));
+    const shares = this.#shares(
+      this.#consuming.map(({ consumer, lastAt }) =>
+        lastAt >= quietSince || this.#options.holds(consumer.queue)
+      ),
+    );
     for (const [index, consuming] of this.#consuming.entries()) {
       const share = shares[index] ?? 1;
       if (share === consuming.prefetch) continue;

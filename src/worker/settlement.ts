@@ -40,6 +40,9 @@ const DEFAULT_RETRY: RetryPolicy = {
   capMs: 300_000,
 };
 
+/** Pause after a process could not be made ready for a message. */
+const NOT_READY_PAUSE_MS = 1_000;
+
 export function settle(end: AttemptEnd, facts: SettlementFacts): Settlement {
   const { task } = facts;
   switch (end.kind) {
@@ -75,6 +78,8 @@ export function settle(end: AttemptEnd, facts: SettlementFacts): Settlement {
           headers: {},
         });
       }
+      // A process that never got ready was not killed by this message: a set-up failed, for one.
+      if (!end.started) return { kind: "try_again", pauseMs: NOT_READY_PAUSE_MS, headers: {} };
       const deaths = task.deaths + 1;
       return deaths >= MAX_DEATHS
         ? giveUpGuilty(deaths)

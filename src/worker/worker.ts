@@ -96,6 +96,7 @@ export class Worker implements Component {
       slots,
       lookAhead,
       accept: (delivery) => executor.accept(delivery),
+      holds: (queue) => executor.holds(queue),
     });
     await this.#consumers.start();
     await nodes.serve(served);

@@ -107,7 +107,7 @@ describe("settle()", () => {
   const of = (end: AttemptEnd, facts: Partial<Parameters<typeof settle>[1]> = {}) =>
     settle(end, { task: TASK, descriptor: DESCRIPTOR, alone: false, isStopping: false, ...facts });
   const ERROR = { type: "E", message: "m" };
-  const DIED: AttemptEnd = { kind: "isolate_died", reason: "exit 1" };
+  const DIED: AttemptEnd = { kind: "isolate_died", reason: "exit 1", started: true };
 
   test("answers with what the attempt came to", () => {
     expect(of({ kind: "returned", resultJson: "3", headers: {} })).toEqual({
@@ -144,6 +144,10 @@ describe("settle()", () => {
     expect(of(DIED, { alone: true })).toMatchObject({
       kind: "try_again",
       headers: { "cox-deaths": 1 },
+    });
+    expect(of({ ...DIED, started: false }, { alone: true })).toMatchObject({
+      kind: "try_again",
+      headers: {},
     });
     expect(of(DIED, { alone: true, task: { ...TASK, deaths: MAX_DEATHS - 1 } })).toMatchObject({
       kind: "give_up",
