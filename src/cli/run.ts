@@ -125,8 +125,8 @@ async function embeddedBroker(dataDir: string): Promise<Broker> {
 }
 
 async function amqpBroker({ url, tls }: AmqpBrokerConfig, name: string): Promise<Broker> {
-  const { AmqpBroker } = await import("../broker/amqp_draft/amqp_broker.ts");
-  return new AmqpBroker({ url, name, ...(tls === undefined ? {} : { tls }) });
+  const { createAmqpBroker } = await import("../broker/amqp/amqp_broker.ts");
+  return createAmqpBroker({ url, name, ...(tls === undefined ? {} : { tls }) });
 }
 
 async function startNodes(
