@@ -172,6 +172,8 @@ export function connection(it: SceneTest): void {
   it.needs("reconnect", "a private queue gets a fresh name, with its bindings", async (scene) => {
     const broker = await scene.connect();
     const exchange = await scene.exchange("fanout");
+    // A binding that stays, for the exchange goes with its last one.
+    await scene.broker.bind({ exchange, queue: await scene.queue() });
     const queue = await broker.openPrivateQueue({ prefix: "reply", bindings: [{ exchange }] });
     const before = queue.name;
     const names: (string | undefined)[] = [];
