@@ -260,6 +260,10 @@ test("memory and threads stay level over 1,000 kills, and no capacity is lost", 
     }
     return { rss: lowest, threads: threads() };
   };
+  // The code of the road itself is compiled by and by, whether or not anything is killed.
+  const warming = await openConnection(`${app.url}/tasks/math.add/call`, "[1,2]");
+  for (let i = 0; i < 3_000; i++) await warming.request();
+  warming.close();
   await kill(100);
   const early = await atRest();
   await kill(900);

@@ -1,0 +1,9 @@
+/** Asking the runtime for a collection where it cannot know that one is worth it. */
+
+/**
+ * Collects soon, beside the running code where the runtime can. For what holds much memory outside the
+ * JavaScript heap behind little within it, as ended Web Workers do.
+ */
+export function collectSoon(): void {
+  Bun.gc(false);
+}
