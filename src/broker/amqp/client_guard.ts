@@ -46,8 +46,9 @@ function guardReading(): void {
     try {
       return getTable.call(this, at, littleEndian);
     } catch (error) {
-      if (depth > 1) throw error;
-      return [standIn(error), this.getUint32(at, littleEndian) + 4];
+      const length = this.getUint32(at, littleEndian) + 4;
+      if (depth > 1 || at + length >= this.byteLength) throw error;
+      return [standIn(error), length];
     } finally {
       depth--;
     }

@@ -24,8 +24,11 @@ export const REPLY = {
   notAllowed: 530,
 } as const;
 
-/** What the client makes of a close: "channel 3 closed: NOT_FOUND - no queue 'x' in vhost '/' (404)". */
-const CLOSED = /^(?:channel \d+|connection) closed: (.*) \((\d+)\)$/s;
+/**
+ * What the client makes of a close: "channel 3 closed: NOT_FOUND - no queue 'x' in vhost '/' (404)",
+ * with "Channel 0 closed: " before it where the connection is meant.
+ */
+const CLOSED = /^(?:Channel 0 closed: )?(?:channel \d+|connection) closed: (.*) \((\d+)\)$/s;
 
 /** OpenSSL's and the runtime's words for a peer that cannot be verified. */
 const UNVERIFIED: ReadonlySet<string> = new Set([
