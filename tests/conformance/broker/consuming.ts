@@ -202,11 +202,14 @@ export function consuming(it: SceneTest): void {
     const publishing = scene.fill(queue, numbered(200));
     const seen: string[] = [];
     const reading = (async () => {
+      let cancelling: Promise<void> | undefined;
       for await (const delivery of consumer) {
         seen.push(textOf(delivery));
         delivery.ack();
-        if (seen.length === 20) consumer.cancel();
+        if (seen.length === 20) cancelling = consumer.cancel();
       }
+      // From then on the depth only grows: what the loop has not seen is on its way back.
+      await cancelling;
     })();
     await within(Promise.all([publishing, reading]), "publishing and reading");
     await scene.depth(queue, 200 - seen.length);
