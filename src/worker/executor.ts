@@ -1,29 +1,16 @@
 /**
  * The executor: one delivery goes through decode → admit → run → settle. The decisions are
- * admission.ts and settlement.ts; here is what they do. Deliveries come from queue_consumers.ts,
- * attempts run in src/isolates.
+ * admission.ts and settlement.ts; settler.ts carries endings out. Deliveries come from
+ * queue_consumers.ts, attempts run in src/isolates.
  */
 import { getLogger } from "@logtape/logtape";
 import type { Broker } from "../broker/broker.ts";
-import { PublishRefusedError } from "../broker/errors.ts";
-import type { Delivery, Message } from "../broker/message.ts";
-import { publishPatiently } from "../broker/publish_patiently.ts";
-import { DEAD_LETTERS_QUEUE } from "../broker/topology.ts";
+import type { Delivery } from "../broker/message.ts";
 import { STARTED_NOTICE_AFTER_MS } from "../calls/broker_caller.ts";
 import { decompress, InflateError } from "../calls/wire/compression.ts";
 import { COX } from "../calls/wire/names.ts";
-import {
-  encodeReply,
-  encodeStarted,
-  type Reply,
-  type ReplyAddress,
-} from "../calls/wire/reply_message.ts";
-import {
-  deadLetter,
-  decodeTask,
-  type ReceivedTask,
-  republished,
-} from "../calls/wire/task_message.ts";
+import { encodeStarted, type ReplyAddress } from "../calls/wire/reply_message.ts";
+import { decodeTask, type ReceivedTask } from "../calls/wire/task_message.ts";
 import type { AttemptEnd, AttemptRequest, RunOptions } from "../isolates/attempt.ts";
 import { type Clock, systemClock, type Timer } from "../lifecycle/clock.ts";
 import type { TaskDescriptor } from "../tasks/descriptor.ts";
@@ -31,13 +18,12 @@ import { admit } from "./admission.ts";
 import type { LookAhead } from "./look_ahead.ts";
 import type { Revocations } from "./revocations.ts";
 import { settle, type Settlement } from "./settlement.ts";
+import { Settler } from "./settler.ts";
 
 const log = getLogger(["coxswain", "worker"]);
 
 /** Where every slot runs something this long, what waits is given back for other workers. */
 const BLOCKED_AFTER_MS = 250;
-/** How long an answer waits for the broker to come back. */
-const ANSWER_PATIENCE_MS = 30_000;
 
 /** The part of the pool that the executor needs. */
 export interface AttemptRunner {
@@ -88,16 +74,20 @@ export class Executor {
   readonly #running = new Map<string, Held>();
   /** Attempts that run, counting two of one id twice. */
   #runningCount = 0;
-  /** Settlements on their way to the broker, and pauses before them. */
-  #settling = 0;
+  readonly #settler: Settler;
   #isStopping = false;
   #blockedTimer: Timer | undefined;
-  readonly #paused = new Set<() => void>();
   #onIdle: (() => void) | undefined;
 
   constructor(options: ExecutorOptions) {
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
+    this.#settler = new Settler({
+      broker: options.broker,
+      node: options.node,
+      clock: this.#clock,
+      onIdle: () => this.#checkIdle(),
+    });
   }
 
   get running(): number {
@@ -127,7 +117,7 @@ export class Executor {
         mayCompress: false,
         node: this.#options.node,
       };
-      return this.#settle(delivery, undefined, address, {
+      return this.#settler.settle({ delivery, task: undefined, address }, {
         kind: "give_up",
         reason,
         reply: { kind: "refused", message: reason },
@@ -152,7 +142,7 @@ export class Executor {
     this.#isStopping = true;
     this.#blockedTimer?.cancel();
     this.#giveBackWaiting();
-    for (const end of this.#paused) end();
+    this.#settler.stopPausing();
   }
 
   /** Resolves when nothing runs and every settlement has been handed to the broker. */
@@ -203,22 +193,24 @@ export class Executor {
         });
         return this.#dispatch();
       case "wait":
-        return this.#after(admission.waitMs, delivery, () => this.#admit(delivery, task));
-      case "refuse":
-        return this.#settle(delivery, task, address, { kind: "answer", reply: admission.reply });
-      case "give_on":
-        return this.#after(
-          admission.pauseMs,
+        return this.#settler.after(
+          admission.waitMs,
           delivery,
-          () =>
-            this.#settle(delivery, task, address, {
-              kind: "try_again",
-              pauseMs: 0,
-              headers: { [COX.hops]: admission.hops },
-            }),
+          () => this.#admit(delivery, task),
         );
+      case "refuse":
+        return this.#settler.settle(
+          { delivery, task, address },
+          { kind: "answer", reply: admission.reply },
+        );
+      case "give_on":
+        return this.#settler.settle({ delivery, task, address }, {
+          kind: "try_again",
+          pauseMs: admission.pauseMs,
+          headers: { [COX.hops]: admission.hops },
+        });
       case "give_up":
-        return this.#settle(delivery, task, address, admission);
+        return this.#settler.settle({ delivery, task, address }, admission);
     }
   }
 
@@ -334,136 +326,11 @@ export class Executor {
     for (const { delivery } of waiting) delivery.nack({ requeue: true });
   }
 
-  /** Pauses before `then`; when the worker stops meanwhile, the delivery is given back instead. */
-  #after(delayMs: number, delivery: Delivery, then: () => void): void {
-    const timer = this.#clock.after(delayMs, () => {
-      this.#paused.delete(end);
-      then();
-    });
-    const end = () => {
-      timer.cancel();
-      this.#paused.delete(end);
-      delivery.nack({ requeue: true });
-    };
-    this.#paused.add(end);
-  }
-
-  #settleHeld(held: Held, settlement: Settlement): void {
-    this.#settle(held.delivery, held.task, held.address, settlement);
-  }
-
-  /** Carries a settlement out. What cannot be published is not acked: the broker delivers it again. */
-  #settle(
-    delivery: Delivery,
-    task: ReceivedTask | undefined,
-    address: ReplyAddress | undefined,
-    settlement: Settlement,
-  ): void {
-    switch (settlement.kind) {
-      case "answer":
-        return this.#finish(delivery, this.#answer(address, settlement.reply));
-      case "give_up":
-        log.warn("Gave a message up: {reason}", {
-          reason: settlement.reason,
-          callId: task?.id,
-          task: task?.task,
-          queue: delivery.queue,
-        });
-        return this.#finish(
-          delivery,
-          this.#bury(delivery, settlement.reason).then(() =>
-            this.#answer(address, settlement.reply)
-          ),
-        );
-      case "try_again":
-        if (settlement.pauseMs > 0 && !this.#isStopping) {
-          return this.#after(
-            settlement.pauseMs,
-            delivery,
-            () => this.#settle(delivery, task, address, { ...settlement, pauseMs: 0 }),
-          );
-        }
-        return this.#finish(delivery, this.#publishAgain(delivery, task, settlement.headers));
-      case "give_back":
-        delivery.nack({ requeue: true });
-        this.#checkIdle();
-    }
-  }
-
-  /** Acks once `work` is done. */
-  #finish(delivery: Delivery, work: Promise<void>): void {
-    this.#settling++;
-    work.then(() => delivery.ack(), (error: unknown) => {
-      log.warn("A settlement could not be published: {error}", { queue: delivery.queue, error });
-      delivery.nack({ requeue: true });
-    }).finally(() => {
-      this.#settling--;
-      this.#checkIdle();
-    });
-  }
-
-  async #answer(address: ReplyAddress | undefined, reply: Reply): Promise<void> {
-    if (address === undefined) return;
-    try {
-      const message = encodeReply(address, reply);
-      await this.#publish(message instanceof Promise ? await message : message);
-    } catch (error) {
-      if (!(error instanceof PublishRefusedError)) throw error;
-      log.warn("A reply could not be written: {error}", { callId: address.id, error });
-    }
-  }
-
-  #bury(delivery: Delivery, reason: string): Promise<void> {
-    return this.#publish(
-      deadLetter(delivery.message, {
-        to: DEAD_LETTERS_QUEUE.name,
-        reason,
-        queue: delivery.queue,
-        node: this.#options.node,
-        at: this.#clock.now(),
-      }),
-      { confirm: true, mandatory: true },
-    );
-  }
-
-  #publishAgain(
-    delivery: Delivery,
-    task: ReceivedTask | undefined,
-    headers: Readonly<Record<string, number>>,
-  ): Promise<void> {
-    const expiresAt = task?.kind === "call" ? task.expiresAt : undefined;
-    const leftMs = expiresAt === undefined ? undefined : expiresAt - this.#clock.now();
-    return this.#publish(
-      republished(delivery.message, {
-        queue: delivery.queue,
-        headers,
-        // A guilty call was taken in time: only what still waits may expire in the queue.
-        ...(leftMs === undefined || headers[COX.deaths] !== undefined
-          ? {}
-          : { expirationMs: Math.max(1, Math.ceil(leftMs)) }),
-      }),
-      { confirm: true, mandatory: true },
-    );
-  }
-
-  async #publish(
-    message: Message,
-    options: { confirm?: boolean; mandatory?: boolean } = {},
-  ): Promise<void> {
-    const result = await publishPatiently(
-      this.#options.broker,
-      message,
-      options,
-      ANSWER_PATIENCE_MS,
-    );
-    if (result === "returned") {
-      throw new PublishRefusedError(
-        `Cannot publish to queue "${message.routingKey}": there is no such queue`,
-      );
-    }
+  #settleHeld({ delivery, task, address }: Held, settlement: Settlement): void {
+    this.#settler.settle({ delivery, task, address }, settlement);
   }
 
   #checkIdle(): void {
-    if (this.#runningCount === 0 && this.#settling === 0) this.#onIdle?.();
+    if (this.#runningCount === 0 && this.#settler.isIdle) this.#onIdle?.();
   }
 }

@@ -420,3 +420,24 @@ test("a worker that is told to stop gives back what it has not started", async (
   expect(answers).toEqual(Array.from({ length: 6 }, () => 200));
   expect(second.isRunning).toBe(true);
 }, 60_000);
+
+test("a dead letter finds its queue again after somebody has deleted it", async () => {
+  await using worker = await work(
+    "--tasks",
+    tasks("buried", `task("buried", { queue: "buried" }, () => 1);`),
+    "--no-demo",
+  );
+  await using wire = await plain();
+  await wire.channel.queueDelete("cox.dead-letters");
+  await wire.channel.basicPublish("", "buried", "{nonsense", {
+    contentType: "application/json",
+    headers: { task: "buried", id: "b-1" },
+  });
+  await until(async () => {
+    await using other = await plain();
+    const found = await other.channel.queueDeclare("cox.dead-letters", { passive: true })
+      .catch(() => ({ messageCount: 0 }));
+    return found.messageCount === 1;
+  }, "the dead letter");
+  expect(worker.isRunning).toBe(true);
+}, 30_000);
