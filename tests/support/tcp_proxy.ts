@@ -8,6 +8,7 @@ export class TcpProxy implements AsyncDisposable {
   readonly #targetPort: number;
   readonly #sockets = new Set<Socket>();
   readonly #swallowing = new Set<Direction>();
+  readonly #clients = new Set<Socket>();
   #server: Server;
   /** Connections accepted so far. */
   accepted = 0;
@@ -35,9 +36,28 @@ export class TcpProxy implements AsyncDisposable {
     await Promise.all(gone);
   }
 
+  /** As `cut`, for one of the open connections: 0 is the oldest. */
+  async cutOne(place: number): Promise<void> {
+    const socket = [...this.#sockets][2 * place];
+    if (socket === undefined) throw new Error(`There is no connection ${place}`);
+    const gone = new Promise((resolve) => socket.once("close", resolve));
+    socket.resetAndDestroy();
+    await gone;
+  }
+
   /** From now on what comes in this direction vanishes, as on a line that is dead. */
   swallow(...directions: readonly Direction[]): void {
     for (const direction of directions) this.#swallowing.add(direction);
+  }
+
+  /** Takes nothing more from clients, so that what they send piles up on their side. */
+  hold(): void {
+    for (const socket of this.#clients) socket.pause();
+  }
+
+  /** Sends bytes to every client as if the target had. */
+  inject(bytes: Uint8Array): void {
+    for (const socket of this.#clients) socket.write(bytes);
   }
 
   /** Carries everything again; connections that lost something are of no use any more. */
@@ -68,6 +88,8 @@ export class TcpProxy implements AsyncDisposable {
 
   #join(client: Socket): void {
     this.accepted++;
+    this.#clients.add(client);
+    client.once("close", () => this.#clients.delete(client));
     const target = connect(this.#targetPort, "127.0.0.1");
     this.#pipe(client, target, "toTarget");
     this.#pipe(target, client, "toClient");

@@ -8,6 +8,8 @@
 export interface Holding {
   /** What may be unsettled at once. */
   readonly prefetch: number;
+  /** It was raised since the last subscription began. */
+  readonly isRaised: boolean;
   /** What each present subscription may hold. */
   readonly grants: readonly number[];
   /** What is unsettled from subscriptions that have ended. */
@@ -26,21 +28,24 @@ export type PrefetchStep =
 
 const KEEP: PrefetchStep = { kind: "keep" };
 const RESTART: PrefetchStep = { kind: "restart" };
-/** More would win a larger share of the messages than other workers' consumers. */
-const MAX_GRANTS = 3;
+/**
+ * A worker whose long tasks end one by one is granted their places one by one. From so many
+ * subscriptions on it waits for the rest of them to end, and grants what is left at once.
+ */
+const MANY_GRANTS = 16;
 
-/** The next step towards one subscription with the whole prefetch. */
-export function planPrefetch({ prefetch, grants, carried, unsettled }: Holding): PrefetchStep {
-  const granted = grants.reduce((sum, size) => sum + size, 0);
-  // Nothing is held, so it costs nothing to begin anew with one.
-  if (grants.length > 1 && unsettled === 0) return RESTART;
-  const free = prefetch - granted - carried;
-  if (free < 0) return grants.length > 0 ? RESTART : KEEP;
+/** The next step: what is free is granted, and many subscriptions are made one when that costs little. */
+export function planPrefetch(
+  { prefetch, isRaised, grants, carried, unsettled }: Holding,
+): PrefetchStep {
+  const count = grants.length;
+  const free = prefetch - carried - grants.reduce((sum, size) => sum + size, 0);
+  // Each delivery that is carried over may cost one subscription again: gain at least half of them.
+  if (count > 1 && 2 * unsettled + 2 <= count) return RESTART;
+  if (free < 0) return count > 0 ? RESTART : KEEP;
   if (free === 0) return KEEP;
-  if (grants.length === 0) return { kind: "grant", size: free };
-  // What is carried frees its place bit by bit: wait for the rest of it, unless much is free.
-  if (carried > 0) {
-    return grants.length === 1 && free > prefetch / 2 ? { kind: "grant", size: free } : KEEP;
+  if (count < MANY_GRANTS || (carried === 0 && count === MANY_GRANTS)) {
+    return { kind: "grant", size: free };
   }
-  return grants.length < MAX_GRANTS ? { kind: "grant", size: free } : RESTART;
+  return isRaised ? RESTART : KEEP;
 }

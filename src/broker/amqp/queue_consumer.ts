@@ -43,6 +43,8 @@ export class QueueConsumer implements Consumer {
   #channel: ConsumingChannel | undefined;
   /** What was asked for last. */
   #prefetch: number;
+  /** What was asked for when the latest subscription began. */
+  #grantedFor: number;
   /** One subscription has the whole prefetch: settlements call for no change. */
   #isEven = false;
   /** A change of its subscriptions is underway. */
@@ -58,6 +60,7 @@ export class QueueConsumer implements Consumer {
     this.queue = options.queue;
     this.#options = options;
     this.#prefetch = options.prefetch;
+    this.#grantedFor = options.prefetch;
     this.#restorer = new Restorer({
       link: options.link,
       clock: options.clock,
@@ -176,8 +179,11 @@ export class QueueConsumer implements Consumer {
     const channel = this.#channel;
     if (this.#changing !== undefined || this.#options.noAck || channel?.isOpen !== true) return;
     const { grants, carried, unsettled } = channel;
-    const step = planPrefetch({ prefetch: this.#prefetch, grants, carried, unsettled });
-    this.#isEven = step.kind === "keep" && grants.length === 1 && grants[0] === this.#prefetch;
+    const prefetch = this.#prefetch;
+    const isRaised = prefetch > this.#grantedFor;
+    const step = planPrefetch({ prefetch, isRaised, grants, carried, unsettled });
+    if (step.kind !== "restart") this.#grantedFor = prefetch;
+    this.#isEven = step.kind === "keep" && grants.length === 1 && grants[0] === prefetch;
     if (step.kind === "keep") return;
     const change = step.kind === "grant" ? channel.subscribe(step.size) : channel.unsubscribe();
     this.#changing = change.catch((error: unknown) => {

@@ -35,10 +35,6 @@ export class TopologyMemory {
     for (const [key, { queue }] of this.#bindings) if (queue === name) this.#bindings.delete(key);
   }
 
-  hasExchange(name: string): boolean {
-    return this.#exchanges.has(name);
-  }
-
   all(): Declarations {
     return {
       exchanges: [...this.#exchanges.values()],
