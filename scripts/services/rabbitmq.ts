@@ -24,6 +24,26 @@ const LIBRARY = "/usr/lib/rabbitmq/lib";
 const START_PATIENCE_MS = 60_000;
 const STOP_PATIENCE_MS = 20_000;
 
+/**
+ * Reads until whoever started it is gone or lets go, then ends what is left and removes the folder,
+ * its working folder. Only processes whose home is in there are ended: a number may have passed on.
+ */
+const WATCHER = `
+  cat >/dev/null
+  home="HOME=$PWD/home"
+  for name in pid epmd.pid; do
+    [ -f "$name" ] || continue
+    process=$(cat "$name")
+    tr '\\0' '\\n' <"/proc/$process/environ" 2>/dev/null | grep -qxF "$home" || continue
+    kill -9 "$process"
+    tries=0
+    while kill -0 "$process" 2>/dev/null && [ $tries -lt 50 ]; do
+      sleep 0.1
+      tries=$((tries + 1))
+    done
+  done
+  rm -rf "$PWD"`;
+
 export interface RabbitMqOptions {
   /** Further lines of rabbitmq.conf. `{folder}` and `{tlsPort}` are filled in. */
   readonly config?: readonly string[];
@@ -39,7 +59,9 @@ export class RabbitMq {
   readonly folder: string;
   readonly #sbin: string;
   readonly #env: NodeJS.ProcessEnv;
+  readonly #epmdPort: number;
   #process: ChildProcess | undefined;
+  #watcher: ChildProcess | undefined;
 
   constructor(
     folder: string,
@@ -48,6 +70,7 @@ export class RabbitMq {
   ) {
     const [port, tlsPort, distPort, epmdPort] = ports;
     this.folder = folder;
+    this.#epmdPort = epmdPort;
     this.port = port;
     this.tlsPort = tlsPort;
     this.url = `amqp://guest:guest@127.0.0.1:${port}/`;
@@ -94,6 +117,7 @@ export class RabbitMq {
 
   /** Starts it on the same folder and ports; resolves when it takes connections. */
   async start(): Promise<void> {
+    this.#watcher ??= this.#beginWatch();
     rmSync(join(this.folder, "pid"), { force: true });
     const server = spawn(join(this.#sbin, "rabbitmq-server"), [], {
       env: this.#env,
@@ -101,8 +125,8 @@ export class RabbitMq {
       stdio: "ignore",
       detached: true,
     });
+    server.unref();
     this.#process = server;
-    this.#watchOver(server);
     const deadline = performance.now() + START_PATIENCE_MS;
     while (!(await accepts(this.port))) {
       if (server.exitCode !== null || performance.now() > deadline) {
@@ -122,11 +146,14 @@ export class RabbitMq {
     await this.#end("SIGKILL");
   }
 
-  /** Stops it and removes all that it left. */
+  /** Stops it and removes all that it left. Idempotent. */
   async dispose(): Promise<void> {
     await this.stop();
-    spawnSync("epmd", ["-kill"], { env: this.#env });
-    rmSync(this.folder, { recursive: true, force: true });
+    const watcher = this.#watcher;
+    if (watcher === undefined || watcher.exitCode !== null) return;
+    const ended = new Promise((resolve) => watcher.once("exit", resolve));
+    watcher.stdin?.end();
+    await ended;
   }
 
   /** Runs rabbitmqctl on it and returns what it printed. @throws Error when it fails. */
@@ -152,19 +179,21 @@ export class RabbitMq {
     clearTimeout(timer);
   }
 
-  /** A shell that outlives us ends the broker and its name server when we are gone. */
-  #watchOver({ pid }: ChildProcess): void {
-    const script = `while kill -0 ${process.pid} 2>/dev/null; do
-        kill -0 ${pid} 2>/dev/null || exit 0
-        sleep 1
-      done
-      kill -9 $(cat pid) ${pid}; sleep 1; epmd -kill; rm -rf '${this.folder}'`;
-    spawn("/bin/sh", ["-c", script], {
-      env: this.#env,
-      cwd: this.folder,
+  /** Starts what outlives us and cleans up, and Erlang's name server, which would outlive all. */
+  #beginWatch(): ChildProcess {
+    const options = { env: this.#env, cwd: this.folder, detached: true } as const;
+    const watcher = spawn("/bin/sh", ["-c", WATCHER], {
+      ...options,
+      stdio: ["pipe", "ignore", "ignore"],
+    });
+    watcher.unref();
+    const names = spawn("epmd", ["-port", String(this.#epmdPort), "-address", "127.0.0.1"], {
+      ...options,
       stdio: "ignore",
-      detached: true,
-    }).unref();
+    });
+    names.unref();
+    writeFileSync(join(this.folder, "epmd.pid"), String(names.pid));
+    return watcher;
   }
 }
 
@@ -178,7 +207,7 @@ export async function startRabbitMq(options: RabbitMqOptions = {}): Promise<Rabb
   try {
     await rabbit.start();
   } catch (error) {
-    await rabbit.stop();
+    await rabbit.dispose();
     throw error;
   }
   return rabbit;
