@@ -1,0 +1,99 @@
+/** No web page can call a task on a front that listens on loopback: a real browser tries. */
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { type Browser, chromium } from "playwright-core";
+import { type App, startNode, temporaryFolder } from "../support/app.ts";
+
+const CHROMIUM = "/usr/bin/chromium";
+const FLAGS = [
+  ...["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"],
+  ...["--disable-background-networking", "--disable-component-update", "--disable-sync"],
+];
+
+const folder = temporaryFolder();
+const marks = join(folder.path, "marks");
+let app: App;
+let browser: Browser;
+let stranger: Bun.Server<undefined>;
+
+beforeAll(async () => {
+  if (!existsSync(CHROMIUM)) {
+    throw new Error('Chromium is missing: run "apt-get install chromium" as root');
+  }
+  mkdirSync(join(folder.path, "tasks"));
+  writeFileSync(
+    join(folder.path, "tasks", "mark.ts"),
+    `import { appendFileSync } from "node:fs";
+     import { task } from "coxswain";
+     task("mark", () => appendFileSync(${JSON.stringify(marks)}, "x"));`,
+  );
+  app = await startNode(["all", "--port", "0", "--tasks", "tasks"], { cwd: folder.path });
+  stranger = Bun.serve({
+    hostname: "127.0.0.1",
+    port: 0,
+    fetch: () =>
+      new Response("<!doctype html><title>stranger</title>", {
+        headers: { "content-type": "text/html" },
+      }),
+  });
+  browser = await chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
+}, 60_000);
+afterAll(async () => {
+  await browser?.close();
+  await stranger?.stop(true);
+  await app?.[Symbol.asyncDispose]();
+  folder.remove();
+});
+
+const count = () => existsSync(marks) ? readFileSync(marks, "utf8").length : 0;
+
+test("a page of another origin cannot run a task, however it tries", async () => {
+  const page = await browser.newPage();
+  for (const host of ["127.0.0.1", "localhost"]) {
+    await page.goto(`http://${host}:${stranger.port}/`);
+    const tries = await page.evaluate(async (target) => {
+      const attempt = (promise: Promise<Response>) =>
+        promise.then(({ status, type }) => `${type} ${status}`, (error) => String(error));
+      const plain = { method: "POST", body: "[]" };
+      const found = [
+        await attempt(fetch(target, plain)),
+        await attempt(fetch(target, { ...plain, mode: "no-cors" })),
+        await attempt(fetch(target, { ...plain, headers: { "content-type": "application/json" } })),
+        await attempt(fetch(target, { ...plain, credentials: "include" })),
+        String(navigator.sendBeacon(target, "[]")),
+      ];
+      const form = Object.assign(document.createElement("form"), {
+        method: "POST",
+        action: target,
+        target: "sink",
+        enctype: "text/plain",
+      });
+      const sink = Object.assign(document.createElement("iframe"), { name: "sink" });
+      document.body.append(sink, form);
+      const loaded = new Promise((resolve) => sink.addEventListener("load", resolve));
+      form.submit();
+      await loaded;
+      return found;
+    }, `${app.url}/tasks/mark/call`);
+    expect(tries.filter((outcome) => / 200$/.test(outcome))).toEqual([]);
+  }
+  await page.close();
+  // What was sent before is done with once this one is answered: the front takes them in order.
+  expect((await app.call("math.add", [1, 1])).status).toBe(200);
+  expect(count()).toBe(0);
+}, 60_000);
+
+test("a page of the front's own origin can, and so can a program", async () => {
+  const before = count();
+  const page = await browser.newPage();
+  await page.goto(`${app.url}/`);
+  const status = await page.evaluate(async () => {
+    const { status } = await fetch("/tasks/mark/call", { method: "POST", body: "[]" });
+    return status;
+  });
+  await page.close();
+  expect(status).toBe(200);
+  expect((await app.call("mark", [])).status).toBe(200);
+  expect(count()).toBe(before + 2);
+}, 60_000);
