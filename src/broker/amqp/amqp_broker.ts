@@ -36,7 +36,7 @@ import { Topology } from "./topology.ts";
 export interface AmqpBrokerOptions {
   /** `amqp://` or `amqps://user:password@host:port/vhost`. */
   readonly url: string;
-  /** For amqps. Default: the system's authorities, no certificate of our own. */
+  /** For amqps. Default: the runtime's list of authorities, no certificate of our own. */
   readonly tls?: TlsTexts;
   /** Shown in RabbitMQ's list of connections. Default "coxswain". */
   readonly name?: string;

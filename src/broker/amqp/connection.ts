@@ -13,7 +13,7 @@ import { Watchdog } from "./watchdog.ts";
 
 /** PEM texts. */
 export interface TlsTexts {
-  /** Certificate authorities to trust instead of the system's. */
+  /** Certificate authorities to trust instead of the runtime's list. */
   readonly ca?: string;
   /** Our own certificate; always with `key`. */
   readonly cert?: string;
@@ -49,6 +49,8 @@ export class Connection extends AMQPClient {
   #watchdog: Watchdog | undefined;
   /** The first thing that went wrong; what follows from it is not told. */
   #fault: unknown;
+  /** The broker or the socket has said that it ends. */
+  #isDoomed = false;
   #isLost = false;
 
   constructor({ endpoint, tls, name, heartbeatMs, frameMaxBytes, clock }: ConnectionOptions) {
@@ -59,6 +61,8 @@ export class Connection extends AMQPClient {
     this.#clock = clock;
     this.#asked = { heartbeatSeconds, frameMaxBytes };
     this.onerror = (error) => {
+      // Told before the channels are, so that they know that not they are meant.
+      this.#isDoomed = true;
       this.#fault ??= error;
     };
     const { promise, resolve } = Promise.withResolvers<string>();
@@ -71,7 +75,7 @@ export class Connection extends AMQPClient {
   }
 
   get isLost(): boolean {
-    return this.#isLost;
+    return this.#isLost || this.#isDoomed;
   }
 
   /**
@@ -132,7 +136,7 @@ export class Connection extends AMQPClient {
 
   /** A promise of the client's that rejects when the connection is lost, which some never do. */
   orLost<T>(promise: Promise<T>): Promise<T> {
-    if (this.#isLost) return Promise.race([Promise.reject(this.#lossError()), promise]);
+    if (this.isLost) return Promise.race([Promise.reject(this.#lossError()), promise]);
     return new Promise((resolve, reject) => {
       this.#lossListeners.add(reject);
       promise.finally(() => this.#lossListeners.delete(reject)).then(resolve, reject);
@@ -144,7 +148,7 @@ export class Connection extends AMQPClient {
     const channel = await this.orLost(this.channel());
     channel.onerror = (reason) => onClosed(new Error(reason));
     // Closed between its answer and this line.
-    if (channel.closed || this.#isLost) throw this.#lossError();
+    if (channel.closed || this.isLost) throw this.#lossError();
     return channel;
   }
 

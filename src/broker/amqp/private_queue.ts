@@ -70,9 +70,9 @@ export class AmqpPrivateQueue implements PrivateQueue {
       lost: () => this.#lost(),
     }, async (channel) => {
       await channel.queueDeclare(name, { exclusive: true, durable: false, autoDelete: false });
-      for (const binding of this.#bindings.values()) {
-        await bind(channel, { ...binding, queue: name });
-      }
+      await Promise.all(
+        [...this.#bindings.values()].map((binding) => bind(channel, { ...binding, queue: name })),
+      );
     });
     if (this.#closing !== undefined) return channel.close();
     this.#channel = channel;

@@ -15,6 +15,27 @@ const log = getLogger(["coxswain", "broker"]);
  */
 export async function restore(control: Control, declarations: Declarations): Promise<void> {
   const { exchanges, queues, bindings } = declarations;
+  if (exchanges.length + queues.length + bindings.length === 0) return;
+  try {
+    await control.run((channel) =>
+      // All on the way at once; the broker works them off in this order.
+      Promise.all([
+        ...exchanges.map((spec) => declareExchange(channel, spec)),
+        ...queues.map((spec) => declareQueue(channel, spec)),
+        ...bindings.map((spec) => bind(channel, spec)),
+      ])
+    );
+  } catch (error) {
+    if (error instanceof BrokerAwayError) throw error;
+    // One refusal closes the channel under all of them: which one it was shows one by one.
+    await restoreOneByOne(control, declarations);
+  }
+}
+
+async function restoreOneByOne(
+  control: Control,
+  { exchanges, queues, bindings }: Declarations,
+): Promise<void> {
   for (const spec of exchanges) {
     await pass(`exchange ${spec.name}`, control.run((channel) => declareExchange(channel, spec)));
   }

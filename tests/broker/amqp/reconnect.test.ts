@@ -209,3 +209,26 @@ test("one lost connection of the two is told and restored", async () => {
     await readUntil(reader, `${times}`);
   }
 }, TEST_LIMIT_MS);
+
+test("what cannot be declared again does not keep the rest from it", async () => {
+  await using stage = new Stage(rabbit);
+  const proxy = stage.proxy();
+  const broker = await stage.connect({ url: urlOf(proxy.port) });
+  const [queue, changed, exchange] = [stage.name(), stage.name(), stage.name()];
+  await broker.declareQueue({ name: changed });
+  await broker.declareExchange({ name: exchange, type: "fanout", autoDelete: true });
+  await broker.declareQueue({ name: queue });
+  await broker.bind({ exchange, queue: changed });
+  await broker.bind({ exchange, queue });
+  const reader = new Reader(await broker.consume(queue, { prefetch: 1 }));
+  const other = await stage.connect();
+  await other.deleteQueue(changed);
+  await other.declareQueue({ name: changed, maxPriority: 3 });
+  await other.deleteQueue(queue);
+  await proxy.cut();
+  await isAway(broker);
+  await publishAgain(broker, () => broker.publish(toExchange(exchange, "", "x"), BOTH));
+  expect(await reader.takeTexts(1)).toEqual(["x"]);
+  expect((await broker.declareQueue({ name: changed })).mismatch).toContain("priorities");
+  expect((await broker.inspectQueue(changed))?.messages).toBe(1);
+}, TEST_LIMIT_MS);
