@@ -232,3 +232,54 @@ test("what cannot be declared again does not keep the rest from it", async () =>
   expect((await broker.declareQueue({ name: changed })).mismatch).toContain("priorities");
   expect((await broker.inspectQueue(changed))?.messages).toBe(1);
 }, TEST_LIMIT_MS);
+
+test("whatever is cut and when: what was confirmed arrives, and nothing hangs", async () => {
+  await using stage = new Stage(rabbit);
+  const proxy = stage.proxy();
+  const broker = await stage.connect({ url: urlOf(proxy.port) });
+  const queue = stage.name();
+  await broker.declareQueue({ name: queue });
+  const consumer = await broker.consume(queue, { prefetch: 20 });
+  const seen = new Set<string>();
+  const reading = (async () => {
+    for await (const delivery of consumer) {
+      seen.add(textOf(delivery));
+      delivery.ack();
+      if (seen.size % 7 === 0) consumer.setPrefetch(1 + seen.size % 30);
+    }
+  })();
+  const confirmed: string[] = [];
+  let isOver = false;
+  const publishing = Promise.all(Array.from({ length: 8 }, async (_, lane) => {
+    for (let n = 0; !isOver; n++) {
+      const text = `${lane}-${n}`;
+      const message = toQueue(queue, text, { persistent: true });
+      const result = await broker.publish(message, BOTH).catch((error: unknown) => {
+        expect(error).toBeInstanceOf(BrokerAwayError);
+        return new Promise<string>((resolve) => setTimeout(() => resolve("away"), 5));
+      });
+      if (result === "confirmed") confirmed.push(text);
+    }
+  }));
+  for (let times = 0; times < 20; times++) {
+    const goal = confirmed.length + 200;
+    await eventually(
+      () => confirmed.length,
+      (count) => count >= goal,
+      "publishes to go on",
+      RESTORED_LIMIT_MS,
+    );
+    if (times % 3 === 0) await proxy.cut();
+    else if (proxy.open === 2) await proxy.cutOne(times % 2);
+  }
+  isOver = true;
+  await within(publishing, "the publishers to end");
+  await eventually(
+    () => confirmed.filter((text) => !seen.has(text)).length,
+    (missing) => missing === 0,
+    "all that was confirmed",
+    RESTORED_LIMIT_MS,
+  );
+  await consumer.close();
+  await reading;
+}, 2 * TEST_LIMIT_MS);
