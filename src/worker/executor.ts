@@ -15,6 +15,7 @@ import type { AttemptEnd, AttemptRequest, RunOptions } from "../isolates/attempt
 import { type Clock, systemClock, type Timer } from "../lifecycle/clock.ts";
 import type { TaskDescriptor } from "../tasks/descriptor.ts";
 import { admit } from "./admission.ts";
+import { AnswerGroups } from "./answer_groups.ts";
 import type { LookAhead } from "./look_ahead.ts";
 import type { Revocations } from "./revocations.ts";
 import { settle, type Settlement } from "./settlement.ts";
@@ -75,6 +76,7 @@ export class Executor {
   /** Attempts that run, counting two of one id twice. */
   #runningCount = 0;
   readonly #settler: Settler;
+  readonly #answers: AnswerGroups;
   #isStopping = false;
   #blockedTimer: Timer | undefined;
   #onIdle: (() => void) | undefined;
@@ -82,6 +84,7 @@ export class Executor {
   constructor(options: ExecutorOptions) {
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
+    this.#answers = new AnswerGroups(this.#clock);
     this.#settler = new Settler({
       broker: options.broker,
       node: options.node,
@@ -142,6 +145,7 @@ export class Executor {
     this.#isStopping = true;
     this.#blockedTimer?.cancel();
     this.#giveBackWaiting();
+    this.#answers.flush();
     this.#settler.stopPausing();
   }
 
@@ -261,9 +265,15 @@ export class Executor {
     held.running = undefined;
     if (this.#running.get(task.id) === held) this.#running.delete(task.id);
     this.#runningCount--;
-    this.#options.lookAhead.ended(this.#clock.monotonic() - running.startedAt);
-    this.#settleHeld(held, settlement);
+    const durationMs = this.#clock.monotonic() - running.startedAt;
+    this.#options.lookAhead.ended(durationMs);
+    // The isolate has its next attempt before this one is answered.
     if (!this.#isStopping) this.#dispatch();
+    this.#answers.add(
+      () => this.#settleHeld(held, settlement),
+      durationMs,
+      this.#waiting.length > 0,
+    );
   }
 
   async #attempt(held: Held, running: Running): Promise<AttemptEnd> {
