@@ -12,6 +12,8 @@ import { Worker } from "../../src/worker/worker.ts";
 
 const ROOT = new URL("../../", import.meta.url);
 const APP = new URL("app", ROOT).pathname;
+/** A process that outlives this is ended: its benchmark hangs. */
+const PATIENCE_MS = 15 * 60_000;
 const MAX_BODY_BYTES = 16 * 2 ** 20;
 
 /** A process of the compiled executable, in an empty folder of its own. */
@@ -29,6 +31,7 @@ export async function startApp(...args: string[]): Promise<RunningApp> {
     stdin: "ignore",
     stdout: "ignore",
     stderr: "pipe",
+    timeout: PATIENCE_MS,
   });
   let log = "";
   const reader = app.stderr.getReader();
