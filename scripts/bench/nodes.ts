@@ -97,6 +97,7 @@ export async function openEmbedded(isolates: number): Promise<BenchCaller> {
     queueType: "classic",
     slots: isolates,
     lookAhead: "auto",
+    groupAnswers: false,
     maxBodyBytes: MAX_BODY_BYTES,
   });
   await worker.start();

@@ -217,6 +217,7 @@ async function startWorker(
     queueType: config.broker.kind === "amqp" ? config.broker.queueType : "classic",
     slots,
     lookAhead: settings.lookAhead,
+    groupAnswers: config.broker.kind === "amqp",
     maxBodyBytes: MAX_INFLATED_BYTES,
   });
   try {

@@ -38,6 +38,11 @@ export interface ExecutorOptions {
   /** Attempts that may run at once. */
   readonly slots: number;
   readonly lookAhead: LookAhead;
+  /**
+   * Whether answers of short attempts may wait a moment for each other: worth it where each costs
+   * packets, and not with a broker in this process (seen: 27,000 calls a second for 36,000).
+   */
+  readonly groupAnswers: boolean;
   readonly revocations: Revocations;
   /** Whether another live worker announces a task on a queue. */
   readonly isServedElsewhere: (task: string, queue: string) => boolean;
@@ -269,11 +274,8 @@ export class Executor {
     this.#options.lookAhead.ended(durationMs);
     // The isolate has its next attempt before this one is answered.
     if (!this.#isStopping) this.#dispatch();
-    this.#answers.add(
-      () => this.#settleHeld(held, settlement),
-      durationMs,
-      this.#waiting.length > 0,
-    );
+    const isMoreWaiting = this.#options.groupAnswers && this.#waiting.length > 0;
+    this.#answers.add(() => this.#settleHeld(held, settlement), durationMs, isMoreWaiting);
   }
 
   async #attempt(held: Held, running: Running): Promise<AttemptEnd> {

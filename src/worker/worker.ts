@@ -34,6 +34,8 @@ export interface WorkerOptions {
   /** Attempts that may run at once: isolates × slots. */
   readonly slots: number;
   readonly lookAhead: number | "auto";
+  /** Whether the broker is reached over a network, where answers are worth grouping. */
+  readonly groupAnswers: boolean;
   readonly maxBodyBytes: number;
 }
 
@@ -78,6 +80,7 @@ export class Worker implements Component {
       tasks: new Map(known.map((task) => [task.name, task])),
       slots,
       lookAhead,
+      groupAnswers: this.#options.groupAnswers,
       revocations: new Revocations(),
       isServedElsewhere: (task, queue) => nodes.isServedElsewhere(task, queue),
       node,
