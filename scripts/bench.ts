@@ -13,7 +13,7 @@ import { type RabbitMq, startRabbitMq } from "./services/rabbitmq.ts";
 const args = process.argv.slice(2);
 const isQuick = args.includes("--quick");
 const names = args.filter((arg) => !arg.startsWith("--"));
-const ROUNDS = isQuick ? 2 : 5;
+const ROUNDS = isQuick ? 3 : 5;
 const SECONDS = isQuick ? 1 : 3;
 /** Longer than a full run takes: a benchmark that hangs ends all the same. */
 const PATIENCE_MS = 15 * 60_000;
