@@ -194,7 +194,12 @@ async function startWorker(
       : { maxTasksPerIsolate: settings.maxTasksPerIsolate }),
     nodeId: id,
     onLog: taskLogger,
-    onPublish: (channel, json) => publishOnChannel(broker, channel, json),
+    asks: {
+      "pubsub.publish": async ({ channel }, json) => {
+        await publishOnChannel(broker, channel, json);
+        return null;
+      },
+    },
     onStuck: (stuck) => {
       log.warn("{stuck} killed isolates are held by native code", { stuck });
       if (stuck > settings.isolates * STUCK_PER_ISOLATE) giveUpLater();

@@ -51,8 +51,8 @@ class Inside {
         return this.#attempts?.run(message.head, message.body);
       case "interrupt":
         return this.#attempts?.interrupt(message.run, message.why);
-      case "published":
-        return this.#services?.published(message.publish, message.error);
+      case "told":
+        return this.#services?.told(message.ask, message.answer);
       case "init":
         return void this.#load(message.init);
       case "leave":

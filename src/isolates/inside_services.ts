@@ -1,14 +1,15 @@
-/** What an isolate does for its attempts by asking the main thread: logging and publishing. */
+/** What an isolate does for its attempts by way of the main thread: logging, and asking. */
+import type { AskName, AskOrigin, Asks } from "../tasks/asks.ts";
 import type { AttemptFacts, IsolateServices, LogLevel } from "../tasks/running_attempt.ts";
 import type { Settings } from "../tasks/registry.ts";
 import { clipText, LogBudget, plainFields } from "./log_fields.ts";
-import type { FromIsolate, IsolateLog } from "./protocol.ts";
+import type { AskFailure, FromIsolate, IsolateLog } from "./protocol.ts";
 
-/** Publishes of one isolate that wait for the broker. */
-const MAX_PENDING_PUBLISHES = 1_000;
+/** Questions of one isolate that wait for their answers. */
+const MAX_PENDING_ASKS = 1_000;
 
-interface PendingPublish {
-  readonly resolve: () => void;
+interface PendingAsk {
+  readonly resolve: (answerJson: string) => void;
   readonly reject: (error: Error) => void;
 }
 
@@ -17,8 +18,8 @@ export class InsideServices implements IsolateServices {
   readonly settings: Settings;
   readonly #send: (message: FromIsolate) => void;
   readonly #budget = new LogBudget(() => performance.now());
-  readonly #publishes = new Map<number, PendingPublish>();
-  #lastPublish = 0;
+  readonly #asks = new Map<number, PendingAsk>();
+  #lastAsk = 0;
 
   constructor(node: string, settings: Settings, send: (message: FromIsolate) => void) {
     this.node = node;
@@ -46,30 +47,39 @@ export class InsideServices implements IsolateServices {
     this.#log(() => ({ level: "error", message, fields: plainFields(fields) }));
   }
 
-  publish(channel: string, message: unknown): Promise<void> {
-    const fail = (reason: string) =>
-      Promise.reject(new Error(`Cannot publish on channel ${JSON.stringify(channel)}: ${reason}`));
-    if (typeof channel !== "string" || channel === "") {
-      return fail("its name must be a text that is not empty");
+  async ask<Name extends AskName>(
+    what: Name,
+    request: Asks[Name]["request"],
+    text: string,
+    origin: AskOrigin | undefined,
+  ): Promise<Asks[Name]["answer"]> {
+    if (this.#asks.size >= MAX_PENDING_ASKS) {
+      throw new Error(
+        `Cannot ask for ${what}: ${MAX_PENDING_ASKS} questions of this isolate already wait`,
+      );
     }
-    const messageJson = JSON.stringify(message ?? null);
-    if (messageJson === undefined) return fail("the message must be what JSON carries");
-    if (this.#publishes.size >= MAX_PENDING_PUBLISHES) {
-      return fail(`${MAX_PENDING_PUBLISHES} messages of this isolate already wait for the broker`);
-    }
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const publish = ++this.#lastPublish;
-    this.#publishes.set(publish, { resolve, reject });
-    this.#send({ kind: "publish", publish, channel, messageJson });
-    return promise;
+    const { promise, resolve, reject } = Promise.withResolvers<string>();
+    const ask = ++this.#lastAsk;
+    this.#asks.set(ask, { resolve, reject });
+    this.#send({
+      kind: "ask",
+      ask,
+      what,
+      request,
+      ...(origin === undefined ? {} : { origin: { task: origin.task, id: origin.id } }),
+      text,
+    });
+    return JSON.parse(await promise);
   }
 
-  /** The main thread's answer to a publish. */
-  published(publish: number, error: string | undefined): void {
-    const pending = this.#publishes.get(publish);
-    this.#publishes.delete(publish);
-    if (error === undefined) pending?.resolve();
-    else pending?.reject(new Error(error));
+  /** The main thread's answer. */
+  told(ask: number, answer: { readonly json: string } | { readonly failure: AskFailure }): void {
+    const pending = this.#asks.get(ask);
+    this.#asks.delete(ask);
+    if ("json" in answer) return pending?.resolve(answer.json);
+    const error = new Error(answer.failure.message);
+    error.name = answer.failure.type;
+    pending?.reject(error);
   }
 
   #log(line: () => IsolateLog): void {

@@ -18,6 +18,8 @@ import type { InterruptionCause } from "../tasks/errors.ts";
 import type { AttemptEnd } from "./attempt.ts";
 import type { Isolate, OpenIsolate } from "./isolate.ts";
 import {
+  type Answer,
+  type Ask,
   decodeFromIsolate,
   encodeToIsolate,
   type FromIsolate,
@@ -45,7 +47,8 @@ export interface MemberEvents<Work> {
   /** Its thread or process has ended: nothing of it is left. */
   onClosed(member: Member<Work>): void;
   onLog(member: Member<Work>, log: IsolateLog): void;
-  onPublish(member: Member<Work>, publish: number, channel: string, messageJson: string): void;
+  /** It waits for `told`. */
+  onAsk(member: Member<Work>, ask: Ask): void;
 }
 
 export interface MemberOptions<Work> {
@@ -127,12 +130,10 @@ export class Member<Work> {
     this.#isolate?.send(encodeToIsolate({ kind: "interrupt", run, why }));
   }
 
-  /** Answers a publish; with `error` it failed. */
-  published(publish: number, error: string | undefined): void {
+  /** Answers a question. */
+  told(ask: number, answer: Answer): void {
     if (this.#state === "killed" || this.#state === "closed") return;
-    this.#isolate?.send(
-      encodeToIsolate({ kind: "published", publish, ...(error === undefined ? {} : { error }) }),
-    );
+    this.#isolate?.send(encodeToIsolate({ kind: "told", ask, answer }));
   }
 
   /** No longer counts on this run: its answer, should it still come, is not heard. */
@@ -184,8 +185,8 @@ export class Member<Work> {
         return this.#ended(message.run, message.end);
       case "log":
         return events.onLog(this, message.log);
-      case "publish":
-        return events.onPublish(this, message.publish, message.channel, message.messageJson);
+      case "ask":
+        return events.onAsk(this, message);
       case "ready":
         if (this.#state !== "starting") return;
         this.#state = "ready";

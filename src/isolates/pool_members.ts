@@ -7,6 +7,7 @@ import type { Deadlines } from "../async/deadlines.ts";
 import type { Clock } from "../lifecycle/clock.ts";
 import type { Isolation, TaskDescriptor } from "../tasks/descriptor.ts";
 import type { AttemptEnd } from "./attempt.ts";
+import { answerAsk } from "./answer_ask.ts";
 import { IsolateGroup } from "./group.ts";
 import type { OpenIsolate } from "./isolate.ts";
 import { LoneMembers } from "./lone_members.ts";
@@ -14,7 +15,7 @@ import { Member, type MemberEvents } from "./member.ts";
 import type { PoolAttempt } from "./pool_attempt.ts";
 import { type PoolOptions, PoolStartError } from "./pool_options.ts";
 import { openProcess } from "./process_isolate.ts";
-import type { IsolateLog } from "./protocol.ts";
+import type { Ask, IsolateLog } from "./protocol.ts";
 import { StuckMembers } from "./stuck_members.ts";
 import { openWebWorker } from "./web_worker_isolate.ts";
 
@@ -261,16 +262,8 @@ export class PoolMembers implements MemberEvents<PoolAttempt> {
     this.#options.onLog?.({ ...line, isolate: member.id });
   }
 
-  onPublish(member: PoolMember, publish: number, channel: string, messageJson: string): void {
-    const { onPublish } = this.#options;
-    if (onPublish === undefined) {
-      return member.published(publish, "Cannot publish: this node has no broker to publish to");
-    }
-    onPublish(channel, messageJson).then(
-      () => member.published(publish, undefined),
-      (error: unknown) =>
-        member.published(publish, error instanceof Error ? error.message : String(error)),
-    );
+  onAsk(member: PoolMember, ask: Ask): void {
+    void answerAsk(this.#options.asks ?? {}, ask).then((answer) => member.told(ask.ask, answer));
   }
 
   #open(kind: Isolation): PoolMember {

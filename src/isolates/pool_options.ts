@@ -1,6 +1,7 @@
 /** What a pool is made with, and how it says that it cannot start. */
 import type { Clock } from "../lifecycle/clock.ts";
 import type { Command } from "../platform/child_process.ts";
+import type { AskHandlers } from "../tasks/asks.ts";
 import type { IsolateLog } from "./protocol.ts";
 
 /** One line of a task's log, and the isolate that it came from. */
@@ -34,8 +35,8 @@ export interface PoolOptions {
   readonly nodeId: string;
   /** What tasks log. Default: dropped. */
   readonly onLog?: (line: TaskLogLine) => void;
-  /** Publishes for tasks; resolves when the broker took it. Default: tasks' publishes fail. */
-  readonly onPublish?: (channel: string, messageJson: string) => Promise<void>;
+  /** Who answers what tasks ask of this node. Default: nobody, and their questions fail. */
+  readonly asks?: AskHandlers;
   /** Another isolate is stuck in native code; given is how many are. */
   readonly onStuck?: (stuck: number) => void;
   /** `freeSlots` may have changed for another reason than an attempt's start or end. */

@@ -5,6 +5,7 @@
  * that stays as it is (JSON has no raw line feeds). Posting texts is much cheaper than posting objects
  * (570,000 against 340,000 a second), and a large body is not escaped a second time.
  */
+import type { AskOrigin } from "../tasks/asks.ts";
 import type { TaskDescriptor } from "../tasks/descriptor.ts";
 import type { InterruptionCause } from "../tasks/errors.ts";
 import type { LogLevel } from "../tasks/running_attempt.ts";
@@ -33,10 +34,29 @@ export type ToIsolate =
   | { readonly kind: "run"; readonly head: RunHead; readonly body: string }
   /** Aborts `context.signal`. */
   | { readonly kind: "interrupt"; readonly run: number; readonly why: InterruptionCause }
-  /** The answer to `publish`; without `error` the broker took the message. */
-  | { readonly kind: "published"; readonly publish: number; readonly error?: string }
+  /** The answer to `ask`. */
+  | { readonly kind: "told"; readonly ask: number; readonly answer: Answer }
   /** No further runs come: tear down, then say `left`. */
   | { readonly kind: "leave" };
+
+/** Why a question was refused, as the asking task sees it. */
+export interface AskFailure {
+  readonly type: string;
+  readonly message: string;
+}
+
+/** `json`: the answer as JSON text. */
+export type Answer = { readonly json: string } | { readonly failure: AskFailure };
+
+/** A question to the main thread: see src/tasks/asks.ts. */
+export interface Ask {
+  /** Names it in the answer; unique in the isolate. */
+  readonly ask: number;
+  readonly what: string;
+  readonly request: unknown;
+  readonly origin?: AskOrigin;
+  readonly text: string;
+}
 
 /** The endings that the isolate itself tells, besides `returned`. */
 export type ToldEnd = Extract<AttemptEnd, { kind: "threw" | "malformed" | "unknown_task" }>;
@@ -68,12 +88,7 @@ export type FromIsolate =
   }
   | { readonly kind: "ended"; readonly run: number; readonly end: ToldEnd }
   | { readonly kind: "log"; readonly log: IsolateLog }
-  | {
-    readonly kind: "publish";
-    readonly publish: number;
-    readonly channel: string;
-    readonly messageJson: string;
-  }
+  | ({ readonly kind: "ask" } & Ask)
   /** It finishes what it runs and is to be replaced: an error that nobody caught may have hurt it. */
   | { readonly kind: "retire"; readonly reason: string }
   /** It cannot go on, and cannot tell which attempt is to blame. */
@@ -93,8 +108,11 @@ export function encodeToIsolate(message: ToIsolate): string {
     }
     case "interrupt":
       return `X${JSON.stringify([message.run, message.why])}`;
-    case "published":
-      return `P${JSON.stringify([message.publish, message.error ?? null])}`;
+    case "told": {
+      const { ask, answer } = message;
+      if ("failure" in answer) return `A${JSON.stringify([ask, answer.failure])}`;
+      return `A${JSON.stringify([ask])}\n${answer.json}`;
+    }
     case "leave":
       return "L[]";
   }
@@ -112,8 +130,10 @@ export function encodeFromIsolate(message: FromIsolate): string {
       return `E${JSON.stringify([message.run, message.end])}`;
     case "log":
       return `G${JSON.stringify([message.log])}`;
-    case "publish":
-      return `P${JSON.stringify([message.publish, message.channel])}\n${message.messageJson}`;
+    case "ask": {
+      const { ask, what, request, origin, text } = message;
+      return `A${JSON.stringify([ask, what, request, origin])}\n${text}`;
+    }
     case "retire":
       return `T${JSON.stringify([message.reason])}`;
     case "broken":
@@ -158,9 +178,9 @@ export function decodeToIsolate(text: unknown): ToIsolate | undefined {
       const [run, why] = head as [number, InterruptionCause];
       return { kind: "interrupt", run, why };
     }
-    case "P": {
-      const [publish, error] = head as [number, string | null];
-      return { kind: "published", publish, ...(error === null ? {} : { error }) };
+    case "A": {
+      const [ask, failure] = head as [number, AskFailure?];
+      return { kind: "told", ask, answer: failure === undefined ? { json: body } : { failure } };
     }
     case "L":
       return { kind: "leave" };
@@ -186,9 +206,16 @@ export function decodeFromIsolate(text: unknown): FromIsolate | undefined {
       const [log] = head as [IsolateLog];
       return { kind: "log", log };
     }
-    case "P": {
-      const [publish, channel] = head as [number, string];
-      return { kind: "publish", publish, channel, messageJson: body };
+    case "A": {
+      const [ask, what, request, origin] = head as [number, string, unknown, AskOrigin | null];
+      return {
+        kind: "ask",
+        ask,
+        what,
+        request,
+        ...(origin === null ? {} : { origin }),
+        text: body,
+      };
     }
     case "Y": {
       const [tasks, warnings] = head as [TaskDescriptor[], string[]];

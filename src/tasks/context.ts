@@ -84,7 +84,15 @@ const taskLog: TaskLog = {
 const pubsub: PubSub = {
   // Asynchronous, so that a message which JSON cannot carry rejects like every other failure.
   async publish(channel, message) {
-    await running("pubsub").services.publish(channel, message);
+    const { services, facts } = running("pubsub");
+    const fail = (reason: string) =>
+      new Error(`Cannot publish on channel ${JSON.stringify(channel)}: ${reason}`);
+    if (typeof channel !== "string" || channel === "") {
+      throw fail("its name must be a text that is not empty");
+    }
+    const json: string | undefined = JSON.stringify(message ?? null);
+    if (json === undefined) throw fail("the message must be what JSON carries");
+    await services.ask("pubsub.publish", { channel }, json, facts);
   },
 };
 

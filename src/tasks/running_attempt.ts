@@ -3,6 +3,7 @@
  * goes by AsyncLocalStorage. Not how it was asked for or how it is answered (src/isolates).
  */
 import { AsyncLocalStorage } from "node:async_hooks";
+import type { AskName, AskOrigin, Asks } from "./asks.ts";
 import { Interruption, type InterruptionCause } from "./errors.ts";
 import type { Settings } from "./registry.ts";
 
@@ -27,8 +28,18 @@ export interface IsolateServices {
     fields: Readonly<Record<string, unknown>>,
     attempt: AttemptFacts,
   ): void;
-  /** Resolves when the broker took the message. */
-  publish(channel: string, message: unknown): Promise<void>;
+  /**
+   * Asks the main thread.
+   * @param text goes along as it is.
+   * @throws Error with the name and message that the main thread's refusal had, or because too many
+   *   questions of this isolate wait already.
+   */
+  ask<Name extends AskName>(
+    what: Name,
+    request: Asks[Name]["request"],
+    text: string,
+    origin: AskOrigin | undefined,
+  ): Promise<Asks[Name]["answer"]>;
 }
 
 export class RunningAttempt {

@@ -1,5 +1,6 @@
 /** What a task's code does with one attempt, in both kinds of isolate. */
 import { describe, expect, test } from "bun:test";
+import { BrokerAwayError } from "../../src/broker/errors.ts";
 import type { AttemptEnd } from "../../src/isolates/attempt.ts";
 import { createPool, type TaskLogLine } from "../../src/isolates/pool.ts";
 import { makeFolder } from "../support/folders.ts";
@@ -157,20 +158,24 @@ describe.each(["worker", "process"] as const)("an attempt in a %s", (isolation) 
   });
 
   test("publishing resolves when the main thread's publish did, and fails as it failed", async () => {
-    const published: [string, string][] = [];
+    const published: [string, string, string | undefined][] = [];
     await withPool({
-      onPublish: (channel, messageJson) => {
-        published.push([channel, messageJson]);
-        return channel === "bad" ? Promise.reject(new Error("broker away")) : Promise.resolve();
+      asks: {
+        "pubsub.publish": ({ channel }, json, origin) => {
+          published.push([channel, json, origin?.task]);
+          return channel === "bad"
+            ? Promise.reject(new BrokerAwayError("broker away"))
+            : Promise.resolve(null);
+        },
       },
     }, async (pool) => {
       expect(await pool.run(order({ publish: { a: "\n" }, channel: "good" }, { isolation })))
         .toMatchObject({ kind: "returned" });
       expect(await pool.run(order({ publish: 1, channel: "bad" }, { isolation }))).toMatchObject({
         kind: "threw",
-        error: { message: "broker away" },
+        error: { type: "BrokerAwayError", message: "broker away" },
       });
-      expect(published).toEqual([["good", '{"a":"\\n"}'], ["bad", "1"]]);
+      expect(published).toEqual([["good", '{"a":"\\n"}', "obey"], ["bad", "1", "obey"]]);
       expect(await pool.run(order({ publish: 1, channel: "" }, { isolation }))).toMatchObject({
         kind: "threw",
         error: { message: expect.stringContaining("name must be a text") },
@@ -205,11 +210,11 @@ describe("an attempt", () => {
     });
   });
 
-  test("without a broker cannot publish", async () => {
+  test("whose node has nobody to publish for it fails", async () => {
     await withPool({}, async (pool) => {
       expect(await pool.run(order({ publish: 1 }))).toMatchObject({
         kind: "threw",
-        error: { message: "Cannot publish: this node has no broker to publish to" },
+        error: { message: "Cannot ask for pubsub.publish: this node has nobody who knows" },
       });
     });
   });

@@ -34,8 +34,13 @@ const toIsolate: fc.Arbitrary<ToIsolate> = fc.oneof(
     run: number,
     why: fc.constantFrom("soft_limit" as const, "cancelled" as const, "stopping" as const),
   }),
-  fc.record({ kind: fc.constant("published" as const), publish: number, error: fc.string() }, {
-    requiredKeys: ["kind", "publish"],
+  fc.record({
+    kind: fc.constant("told" as const),
+    ask: number,
+    answer: fc.oneof(
+      fc.record({ json: fc.json({ stringUnit: "binary" }) }),
+      fc.record({ failure: fc.record({ type: fc.string(), message: fc.string() }) }),
+    ),
   }),
   fc.constant({ kind: "leave" as const }),
 );
@@ -78,11 +83,13 @@ const fromIsolate: fc.Arbitrary<FromIsolate> = fc.oneof(
     ),
   }),
   fc.record({
-    kind: fc.constant("publish" as const),
-    publish: number,
-    channel: fc.string(),
-    messageJson: fc.json(),
-  }),
+    kind: fc.constant("ask" as const),
+    ask: number,
+    what: fc.string(),
+    request: fc.constantFrom(null, 1, { channel: "a\nb" }),
+    origin: fc.record({ task: fc.string(), id: fc.string() }),
+    text: fc.string({ unit: "binary" }),
+  }, { requiredKeys: ["kind", "ask", "what", "request", "text"] }),
   fc.record({
     kind: fc.constant("log" as const),
     log: fc.record({

@@ -83,7 +83,7 @@ describe("context", () => {
       node: "n",
       settings: {},
       log: () => {},
-      publish: () => Promise.resolve(),
+      ask: () => Promise.resolve(null),
     });
     const seen = await runAttempt(attempt, async () => {
       await new Promise((resolve) => setTimeout(resolve, 1));

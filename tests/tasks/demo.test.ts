@@ -1,6 +1,7 @@
 /** The demo tasks, in real isolates. */
 import { describe, expect, test } from "bun:test";
 import type { AttemptEnd } from "../../src/isolates/attempt.ts";
+import type { AskHandlers } from "../../src/tasks/asks.ts";
 import { makePool, request, withPool } from "../support/pools.ts";
 import { timed } from "../support/waiting.ts";
 
@@ -48,11 +49,13 @@ describe("the demo tasks", () => {
 
   test("publish publishes on the channel test", async () => {
     const published: string[][] = [];
-    const onPublish = (...message: string[]) => {
-      published.push(message);
-      return Promise.resolve();
+    const asks: AskHandlers = {
+      "pubsub.publish": ({ channel }, json) => {
+        published.push([channel, json]);
+        return Promise.resolve(null);
+      },
     };
-    await withPool({ ...DEMO, onPublish }, async (pool) => {
+    await withPool({ ...DEMO, asks }, async (pool) => {
       expect(resultOf(await pool.run(request("publish", [{ a: 1 }])))).toEqual({ a: 1 });
       expect(resultOf(await pool.run(request("publish", [])))).toBeNull();
       expect(published).toEqual([["test", '{"a":1}'], ["test", "null"]]);

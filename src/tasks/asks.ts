@@ -1,0 +1,32 @@
+/**
+ * What a running task may ask of its node's main thread: one row for each question. How questions
+ * travel is src/isolates; who answers them is put together in src/cli/run.ts.
+ */
+
+/**
+ * Question → what goes along, and what comes back; both are what JSON carries. A question may carry a
+ * text besides, which the main thread need not parse.
+ */
+export interface Asks {
+  /** Publishes on a channel; the text is the message as JSON. Answered when the broker has taken it. */
+  "pubsub.publish": { readonly request: { readonly channel: string }; readonly answer: null };
+}
+
+export type AskName = keyof Asks;
+
+/** The attempt that asks; undefined where code outside of any attempt does (a set-up, a teardown). */
+export interface AskOrigin {
+  readonly task: string;
+  /** Id of the call or job. */
+  readonly id: string;
+}
+
+/** Answers one question. Rejects with an error whose type and message the task is to see. */
+export type AskHandler<Name extends AskName> = (
+  request: Asks[Name]["request"],
+  text: string,
+  origin: AskOrigin | undefined,
+) => Promise<Asks[Name]["answer"]>;
+
+/** Who answers what on this node. What is missing is refused. */
+export type AskHandlers = { readonly [Name in AskName]?: AskHandler<Name> };
