@@ -175,7 +175,8 @@ describe.each(["worker", "process"] as const)("an attempt in a %s", (isolation) 
         kind: "threw",
         error: { type: "BrokerAwayError", message: "broker away" },
       });
-      expect(published).toEqual([["good", '{"a":"\\n"}', "obey"], ["bad", "1", "obey"]]);
+      const taskOf = isolation === "process" ? "obedient.process" : "obedient";
+      expect(published).toEqual([["good", '{"a":"\\n"}', taskOf], ["bad", "1", taskOf]]);
       expect(await pool.run(order({ publish: 1, channel: "" }, { isolation }))).toMatchObject({
         kind: "threw",
         error: { message: expect.stringContaining("name must be a text") },

@@ -83,7 +83,7 @@ describe("context", () => {
       node: "n",
       settings: {},
       log: () => {},
-      ask: () => Promise.resolve(null),
+      ask: () => Promise.reject(new Error("nobody answers here")),
     });
     const seen = await runAttempt(attempt, async () => {
       await new Promise((resolve) => setTimeout(resolve, 1));
@@ -93,7 +93,12 @@ describe("context", () => {
   });
 
   test("the signal tells why, whether it was looked at before or after", () => {
-    const services = { node: "n", settings: {}, log: () => {}, publish: () => Promise.resolve() };
+    const services = {
+      node: "n",
+      settings: {},
+      log: () => {},
+      ask: () => Promise.reject(new Error("nobody answers here")),
+    };
     const facts = { id: "i", task: "t", attempt: 1, redelivered: false, headers: {} };
     for (const lookBefore of [true, false]) {
       const attempt = new RunningAttempt(facts, services);
