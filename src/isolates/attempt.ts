@@ -3,6 +3,7 @@
  * protocol.ts; what the ending means for the message is src/worker/settlement.ts.
  */
 import type { Isolation } from "../tasks/descriptor.ts";
+import type { Progress } from "../tasks/progress.ts";
 import type { TaskError } from "../tasks/task_error.ts";
 
 export interface AttemptRequest {
@@ -71,6 +72,8 @@ export interface RunOptions {
   readonly signal?: AbortSignal;
   /** Called once, when the attempt is handed to an isolate with a free slot. */
   readonly onStart?: () => void;
+  /** Called with what the task tells of its progress, at most four times a second. */
+  readonly onProgress?: (progress: Progress) => void;
 }
 
 export interface PoolStats {

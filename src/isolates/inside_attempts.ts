@@ -2,6 +2,7 @@
 import { type CheckedInput, checkInput, readArguments } from "../tasks/arguments.ts";
 import { type InterruptionCause, Reject, Retry } from "../tasks/errors.ts";
 import { describeFailure } from "../tasks/failure.ts";
+import type { Progress } from "../tasks/progress.ts";
 import type { RegisteredTask, TaskRegistry } from "../tasks/registry.ts";
 import { encodeHeaders, encodeResult } from "../tasks/result.ts";
 import { type IsolateServices, runAttempt, RunningAttempt } from "../tasks/running_attempt.ts";
@@ -34,7 +35,7 @@ export class InsideAttempts {
     if (task === undefined) return this.#tell(head.run, { kind: "unknown_task" });
     const read = readArguments(body);
     if (read.kind === "malformed") return this.#tell(head.run, read);
-    const attempt = new RunningAttempt(head, this.#services);
+    const attempt = new RunningAttempt(head, this.#services, this.#onProgress);
     this.#running.set(head.run, attempt);
     runAttempt(attempt, () => this.#perform(head.run, attempt, task, read.values));
   }
@@ -46,12 +47,9 @@ export class InsideAttempts {
 
   /** Ends an attempt with an error from outside its function. False when it had ended before. */
   fail(attempt: RunningAttempt, error: unknown): boolean {
-    for (const [run, candidate] of this.#running) {
-      if (candidate !== attempt) continue;
-      this.#threw(run, attempt, error);
-      return true;
-    }
-    return false;
+    const run = this.#runOf(attempt);
+    if (run !== undefined) this.#threw(run, attempt, error);
+    return run !== undefined;
   }
 
   #perform(run: number, attempt: RunningAttempt, task: RegisteredTask, values: unknown[]): void {
@@ -74,12 +72,14 @@ export class InsideAttempts {
     const { task } = attempt.facts;
     const resultJson = encodeResult(task, result);
     const headers = encodeHeaders(task, attempt.headers);
+    attempt.end();
     this.#running.delete(run);
     this.#send({ kind: "returned", run, headers, resultJson });
   }
 
   #threw(run: number, attempt: RunningAttempt, thrown: unknown): void {
     if (this.#running.get(run) !== attempt) return;
+    attempt.end();
     this.#end(run, {
       kind: "threw",
       error: describeFailure(thrown),
@@ -111,6 +111,17 @@ export class InsideAttempts {
   #end(run: number, end: ToldEnd): void {
     this.#running.delete(run);
     this.#tell(run, end);
+  }
+
+  readonly #onProgress = (attempt: RunningAttempt, progress: Progress) => {
+    const run = this.#runOf(attempt);
+    if (run !== undefined) this.#send({ kind: "progress", run, progress });
+  };
+
+  /** The number of a run that has not been answered. */
+  #runOf(attempt: RunningAttempt): number | undefined {
+    for (const [run, candidate] of this.#running) if (candidate === attempt) return run;
+    return undefined;
   }
 
   #tell(run: number, end: ToldEnd): void {

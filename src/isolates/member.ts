@@ -15,6 +15,7 @@ import type { Clock } from "../lifecycle/clock.ts";
 import { formatDuration } from "../lifecycle/duration.ts";
 import type { Isolation, TaskDescriptor } from "../tasks/descriptor.ts";
 import type { InterruptionCause } from "../tasks/errors.ts";
+import type { Progress } from "../tasks/progress.ts";
 import type { AttemptEnd } from "./attempt.ts";
 import type { Isolate, OpenIsolate } from "./isolate.ts";
 import {
@@ -47,6 +48,7 @@ export interface MemberEvents<Work> {
   /** Its thread or process has ended: nothing of it is left. */
   onClosed(member: Member<Work>): void;
   onLog(member: Member<Work>, log: IsolateLog): void;
+  onProgress(member: Member<Work>, work: Work, progress: Progress): void;
   /** It waits for `told`. */
   onAsk(member: Member<Work>, ask: Ask): void;
 }
@@ -185,6 +187,10 @@ export class Member<Work> {
         return this.#ended(message.run, message.end);
       case "log":
         return events.onLog(this, message.log);
+      case "progress": {
+        const work = this.works.get(message.run);
+        return work && events.onProgress(this, work, message.progress);
+      }
       case "ask":
         return events.onAsk(this, message);
       case "ready":

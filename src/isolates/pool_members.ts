@@ -6,6 +6,7 @@ import { getLogger } from "@logtape/logtape";
 import type { Deadlines } from "../async/deadlines.ts";
 import type { Clock } from "../lifecycle/clock.ts";
 import type { Isolation, TaskDescriptor } from "../tasks/descriptor.ts";
+import type { Progress } from "../tasks/progress.ts";
 import type { AttemptEnd } from "./attempt.ts";
 import { answerAsk } from "./answer_ask.ts";
 import { IsolateGroup } from "./group.ts";
@@ -260,6 +261,10 @@ export class PoolMembers implements MemberEvents<PoolAttempt> {
 
   onLog(member: PoolMember, line: IsolateLog): void {
     this.#options.onLog?.({ ...line, isolate: member.id });
+  }
+
+  onProgress(_member: PoolMember, attempt: PoolAttempt, progress: Progress): void {
+    attempt.options.onProgress?.(progress);
   }
 
   onAsk(member: PoolMember, ask: Ask): void {

@@ -8,6 +8,7 @@
 import type { AskOrigin } from "../tasks/asks.ts";
 import type { TaskDescriptor } from "../tasks/descriptor.ts";
 import type { InterruptionCause } from "../tasks/errors.ts";
+import type { Progress } from "../tasks/progress.ts";
 import type { LogLevel } from "../tasks/running_attempt.ts";
 import type { AttemptEnd } from "./attempt.ts";
 
@@ -89,6 +90,7 @@ export type FromIsolate =
   | { readonly kind: "ended"; readonly run: number; readonly end: ToldEnd }
   | { readonly kind: "log"; readonly log: IsolateLog }
   | ({ readonly kind: "ask" } & Ask)
+  | { readonly kind: "progress"; readonly run: number; readonly progress: Progress }
   /** It finishes what it runs and is to be replaced: an error that nobody caught may have hurt it. */
   | { readonly kind: "retire"; readonly reason: string }
   /** It cannot go on, and cannot tell which attempt is to blame. */
@@ -134,6 +136,8 @@ export function encodeFromIsolate(message: FromIsolate): string {
       const { ask, what, request, origin, text } = message;
       return `A${JSON.stringify([ask, what, request, origin])}\n${text}`;
     }
+    case "progress":
+      return `S${JSON.stringify([message.run, message.progress])}`;
     case "retire":
       return `T${JSON.stringify([message.reason])}`;
     case "broken":
@@ -224,6 +228,10 @@ export function decodeFromIsolate(text: unknown): FromIsolate | undefined {
     case "F": {
       const [reason, file] = head as [string, string | null];
       return { kind: "failed", reason, ...(file === null ? {} : { file }) };
+    }
+    case "S": {
+      const [run, progress] = head as [number, Progress];
+      return { kind: "progress", run, progress };
     }
     case "T": {
       const [reason] = head as [string];

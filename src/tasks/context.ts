@@ -55,6 +55,14 @@ export interface Context {
   /** Id of the node that runs it. */
   readonly node: string;
   readonly log: TaskLog;
+  /**
+   * Tells how far the attempt is, for whoever watches the job. At most four reports a second leave the
+   * worker; the latest always does.
+   * @param fraction 0 to 1.
+   * @param message what is being done, at most 1,024 characters.
+   * @throws Error when the fraction is no number from 0 to 1.
+   */
+  progress(fraction: number, message?: string): void;
   readonly pubsub: PubSub;
 }
 
@@ -127,6 +135,9 @@ export const context: Context = {
   },
   get log() {
     return taskLog;
+  },
+  progress(fraction, message) {
+    running("progress").report(fraction, message);
   },
   get pubsub() {
     return pubsub;

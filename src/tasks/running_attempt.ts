@@ -5,6 +5,7 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { AskName, AskOrigin, Asks } from "./asks.ts";
 import { Interruption, type InterruptionCause } from "./errors.ts";
+import { type Progress, ProgressReporter, readProgress } from "./progress.ts";
 import type { Settings } from "./registry.ts";
 
 export interface AttemptFacts {
@@ -44,14 +45,21 @@ export interface IsolateServices {
 
 export class RunningAttempt {
   readonly facts: AttemptFacts;
+  readonly #onProgress: (attempt: RunningAttempt, progress: Progress) => void;
   readonly services: IsolateServices;
   /** What travels back beside the result; the task writes it. */
   readonly headers: Record<string, string> = {};
   #controller: AbortController | undefined;
   #interruption: Interruption | undefined;
+  #progress: ProgressReporter | undefined;
 
-  constructor(facts: AttemptFacts, services: IsolateServices) {
+  constructor(
+    facts: AttemptFacts,
+    services: IsolateServices,
+    onProgress: (attempt: RunningAttempt, progress: Progress) => void,
+  ) {
     this.facts = facts;
+    this.#onProgress = onProgress;
     this.services = services;
   }
 
@@ -62,6 +70,18 @@ export class RunningAttempt {
       this.#controller.abort(this.#interruption);
     }
     return this.#controller.signal;
+  }
+
+  /** @throws Error when the fraction or the message cannot be told. */
+  report(fraction: unknown, message: unknown): void {
+    const progress = readProgress(fraction, message);
+    this.#progress ??= new ProgressReporter((latest) => this.#onProgress(this, latest));
+    this.#progress.report(progress);
+  }
+
+  /** Its function has ended: nothing more is told of its progress. */
+  end(): void {
+    this.#progress?.end();
   }
 
   /** Aborts the signal; only the first reason counts. */

@@ -3,6 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { BrokerAwayError } from "../../src/broker/errors.ts";
 import type { AttemptEnd } from "../../src/isolates/attempt.ts";
 import { createPool, type TaskLogLine } from "../../src/isolates/pool.ts";
+import type { Progress } from "../../src/tasks/progress.ts";
 import { makeFolder } from "../support/folders.ts";
 import { order, request, withPool } from "../support/pools.ts";
 
@@ -181,6 +182,20 @@ describe.each(["worker", "process"] as const)("an attempt in a %s", (isolation) 
         kind: "threw",
         error: { message: expect.stringContaining("name must be a text") },
       });
+    });
+  });
+
+  test("tells its progress, the first and the last always, four a second at most", async () => {
+    await withPool({}, async (pool) => {
+      const told: Progress[] = [];
+      const onProgress = (progress: Progress) => void told.push(progress);
+      const startedAt = performance.now();
+      await pool.run(order({ progress: 100, everyMs: 6 }, { isolation }), { onProgress });
+      const tookMs = performance.now() - startedAt;
+      expect(told[0]).toEqual({ fraction: 0.01, message: "step 1" });
+      expect(told.at(-1)).toEqual({ fraction: 1, message: "step 100" });
+      expect(told.length).toBeGreaterThanOrEqual(3);
+      expect(told.length).toBeLessThanOrEqual(3 + tookMs / 250);
     });
   });
 

@@ -83,6 +83,13 @@ const fromIsolate: fc.Arbitrary<FromIsolate> = fc.oneof(
     ),
   }),
   fc.record({
+    kind: fc.constant("progress" as const),
+    run: number,
+    progress: fc.record({ fraction: fc.constantFrom(0, 0.5, 1), message: fc.string() }, {
+      requiredKeys: ["fraction"],
+    }),
+  }),
+  fc.record({
     kind: fc.constant("ask" as const),
     ask: number,
     what: fc.string(),

@@ -84,7 +84,7 @@ describe("context", () => {
       settings: {},
       log: () => {},
       ask: () => Promise.reject(new Error("nobody answers here")),
-    });
+    }, () => {});
     const seen = await runAttempt(attempt, async () => {
       await new Promise((resolve) => setTimeout(resolve, 1));
       return await Promise.resolve().then(() => [context.id, context.attempt, context.node]);
@@ -101,7 +101,7 @@ describe("context", () => {
     };
     const facts = { id: "i", task: "t", attempt: 1, redelivered: false, headers: {} };
     for (const lookBefore of [true, false]) {
-      const attempt = new RunningAttempt(facts, services);
+      const attempt = new RunningAttempt(facts, services, () => {});
       const before = lookBefore ? attempt.signal : undefined;
       attempt.interrupt("soft_limit");
       attempt.interrupt("cancelled");

@@ -69,6 +69,8 @@ export type Order =
   | { readonly facts: true }
   | { readonly log: string; readonly times?: number }
   | { readonly publish: unknown; readonly channel?: string }
+  /** Tells progress so many times, `everyMs` apart, and returns once it has told the last. */
+  | { readonly progress: number; readonly everyMs: number }
   /** Returns the process id, and this thread's id and nice value. */
   | { readonly whereAmI: true };
 
@@ -160,6 +162,13 @@ async function obey(order: Order): Promise<unknown> {
   }
   if ("publish" in order) {
     return await context.pubsub.publish(order.channel ?? "obedient", order.publish);
+  }
+  if ("progress" in order) {
+    for (let step = 1; step <= order.progress; step++) {
+      context.progress(step / order.progress, `step ${step}`);
+      if (order.everyMs > 0) await pause(order.everyMs);
+    }
+    return order.progress;
   }
   if ("whereAmI" in order) return whereAmI();
   throw new TypeError(`The obedient task does not know ${JSON.stringify(kind)}`);
