@@ -74,7 +74,7 @@ class Inside {
       this.#stage = "serving";
       this.#send({
         kind: "ready",
-        tasks: registry.tasks.map(({ descriptor }) => descriptor),
+        definitions: registry.definitions,
         warnings,
       });
     } catch (error) {

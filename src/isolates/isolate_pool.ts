@@ -5,7 +5,7 @@
 import { getLogger } from "@logtape/logtape";
 import { Deadlines } from "../async/deadlines.ts";
 import { type Clock, systemClock } from "../lifecycle/clock.ts";
-import type { TaskDescriptor } from "../tasks/descriptor.ts";
+import type { Definitions } from "../tasks/definitions.ts";
 import type { InterruptionCause } from "../tasks/errors.ts";
 import type { AttemptEnd, AttemptRequest, PoolStats, RunOptions } from "./attempt.ts";
 import type { Member } from "./member.ts";
@@ -40,7 +40,7 @@ export class IsolatePool implements Pool, MembersOwner {
     this.#members = new PoolMembers(options, clock, this.#deadlines, this);
   }
 
-  start(): Promise<readonly TaskDescriptor[]> {
+  start(): Promise<Definitions> {
     return this.#members.start();
   }
 

@@ -13,7 +13,8 @@
 import type { Deadline, Deadlines } from "../async/deadlines.ts";
 import type { Clock } from "../lifecycle/clock.ts";
 import { formatDuration } from "../lifecycle/duration.ts";
-import type { Isolation, TaskDescriptor } from "../tasks/descriptor.ts";
+import type { Definitions } from "../tasks/definitions.ts";
+import type { Isolation } from "../tasks/descriptor.ts";
 import type { InterruptionCause } from "../tasks/errors.ts";
 import type { Progress } from "../tasks/progress.ts";
 import type { AttemptEnd } from "./attempt.ts";
@@ -35,7 +36,7 @@ export type MemberState = "starting" | "ready" | "retired" | "leaving" | "killed
 export interface MemberEvents<Work> {
   onReady(
     member: Member<Work>,
-    tasks: readonly TaskDescriptor[],
+    definitions: Definitions,
     warnings: readonly string[],
   ): void;
   /** It did not get ready. It is killed already. */
@@ -197,7 +198,7 @@ export class Member<Work> {
         if (this.#state !== "starting") return;
         this.#state = "ready";
         this.#clearLimit();
-        return events.onReady(this, message.tasks, message.warnings);
+        return events.onReady(this, message.definitions, message.warnings);
       case "failed":
         return this.#startFailed(message.reason, message.file);
       case "retire":

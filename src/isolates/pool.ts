@@ -2,7 +2,7 @@
  * A node's isolates: attempts go in, endings come out, and whatever an attempt does, its ending comes
  * on time and the slot is whole again. The main thread runs no user code.
  */
-import type { TaskDescriptor } from "../tasks/descriptor.ts";
+import type { Definitions } from "../tasks/definitions.ts";
 import type { AttemptEnd, AttemptRequest, PoolStats, RunOptions } from "./attempt.ts";
 import { IsolatePool } from "./isolate_pool.ts";
 import { checkOptions, type PoolOptions } from "./pool_options.ts";
@@ -11,11 +11,11 @@ export { type PoolOptions, PoolStartError, type TaskLogLine } from "./pool_optio
 
 export interface Pool {
   /**
-   * Starts the isolates; resolves with the tasks when the first is ready.
+   * Starts the isolates; resolves with what the task files define when the first is ready.
    * @throws PoolStartError when it cannot get ready: a task file that does not load, two tasks of one
    *   name, a set-up that fails.
    */
-  start(): Promise<readonly TaskDescriptor[]>;
+  start(): Promise<Definitions>;
   /** Runs an attempt when a slot is free, first come first served. Always resolves. */
   run(request: AttemptRequest, options?: RunOptions): Promise<AttemptEnd>;
   /** How many more attempts would start at once. */

@@ -5,7 +5,8 @@
 import { getLogger } from "@logtape/logtape";
 import type { Deadlines } from "../async/deadlines.ts";
 import type { Clock } from "../lifecycle/clock.ts";
-import type { Isolation, TaskDescriptor } from "../tasks/descriptor.ts";
+import type { Definitions } from "../tasks/definitions.ts";
+import type { Isolation } from "../tasks/descriptor.ts";
 import type { Progress } from "../tasks/progress.ts";
 import type { AttemptEnd } from "./attempt.ts";
 import { answerAsk } from "./answer_ask.ts";
@@ -52,7 +53,7 @@ export class PoolMembers implements MemberEvents<PoolAttempt> {
   /** Isolates whose thread or process has not ended. */
   readonly #alive = new Set<PoolMember>();
   /** The first isolate's tasks are the pool's. */
-  readonly #first = Promise.withResolvers<readonly TaskDescriptor[]>();
+  readonly #first = Promise.withResolvers<Definitions>();
   #phase: "created" | "starting" | "serving" | "stopped" = "created";
   /** Called when another isolate has ended. */
   #onClosed: (() => void) | undefined;
@@ -93,7 +94,7 @@ export class PoolMembers implements MemberEvents<PoolAttempt> {
   }
 
   /** Resolves when the first isolate is ready. @throws PoolStartError when it does not get ready. */
-  start(): Promise<readonly TaskDescriptor[]> {
+  start(): Promise<Definitions> {
     if (this.#phase === "created") {
       this.#phase = "starting";
       // One alone first: on a machine with few processors it is ready sooner, and one that fails tells
@@ -198,7 +199,7 @@ export class PoolMembers implements MemberEvents<PoolAttempt> {
 
   onReady(
     member: PoolMember,
-    tasks: readonly TaskDescriptor[],
+    definitions: Definitions,
     warnings: readonly string[],
   ): void {
     if (this.#lone.has(member)) return this.#lone.ready(member);
@@ -206,7 +207,7 @@ export class PoolMembers implements MemberEvents<PoolAttempt> {
     if (this.#phase !== "starting") return;
     this.#phase = "serving";
     for (const warning of warnings) log.warn("{warning}", { warning });
-    this.#first.resolve(tasks);
+    this.#first.resolve(definitions);
     this.#groups.worker.want(this.#options.isolates);
   }
 

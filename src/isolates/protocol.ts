@@ -6,7 +6,7 @@
  * (570,000 against 340,000 a second), and a large body is not escaped a second time.
  */
 import type { AskOrigin } from "../tasks/asks.ts";
-import type { TaskDescriptor } from "../tasks/descriptor.ts";
+import type { Definitions } from "../tasks/definitions.ts";
 import type { InterruptionCause } from "../tasks/errors.ts";
 import type { Progress } from "../tasks/progress.ts";
 import type { LogLevel } from "../tasks/running_attempt.ts";
@@ -76,7 +76,7 @@ export interface IsolateLog {
 export type FromIsolate =
   | {
     readonly kind: "ready";
-    readonly tasks: readonly TaskDescriptor[];
+    readonly definitions: Definitions;
     readonly warnings: readonly string[];
   }
   /** It cannot serve: a task file does not load, or a set-up failed. */
@@ -123,7 +123,7 @@ export function encodeToIsolate(message: ToIsolate): string {
 export function encodeFromIsolate(message: FromIsolate): string {
   switch (message.kind) {
     case "ready":
-      return `Y${JSON.stringify([message.tasks, message.warnings])}`;
+      return `Y${JSON.stringify([message.definitions, message.warnings])}`;
     case "failed":
       return `F${JSON.stringify([message.reason, message.file ?? null])}`;
     case "returned":
@@ -222,8 +222,8 @@ export function decodeFromIsolate(text: unknown): FromIsolate | undefined {
       };
     }
     case "Y": {
-      const [tasks, warnings] = head as [TaskDescriptor[], string[]];
-      return { kind: "ready", tasks, warnings };
+      const [definitions, warnings] = head as [Definitions, string[]];
+      return { kind: "ready", definitions, warnings };
     }
     case "F": {
       const [reason, file] = head as [string, string | null];

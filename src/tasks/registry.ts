@@ -1,10 +1,12 @@
 /**
- * The tasks and set-ups of this isolate. `task` and `setup` write to it while task files load; after
+ * The tasks, schedules and set-ups of this isolate. `task`, `every`, `cron` and `setup` write to it while task files load; after
  * that it is sealed. There is one for each isolate, because each isolate has its own modules.
  */
 import type { StandardSchemaV1 } from "@standard-schema/spec";
 import type { TaskDescriptor } from "./descriptor.ts";
+import type { Definitions } from "./definitions.ts";
 import { DefinitionError } from "./errors.ts";
+import type { ScheduleDescriptor } from "./schedule.ts";
 
 /** A task as an isolate runs it. */
 export interface RegisteredTask {
@@ -29,6 +31,7 @@ export class TaskRegistry {
   readonly settings: Settings = {};
   readonly #tasks = new Map<string, RegisteredTask>();
   readonly #setups: RegisteredSetup[] = [];
+  readonly #schedules = new Map<string, ScheduleDescriptor>();
   #isSealed = false;
 
   get tasks(): readonly RegisteredTask[] {
@@ -37,6 +40,14 @@ export class TaskRegistry {
 
   get setups(): readonly RegisteredSetup[] {
     return this.#setups;
+  }
+
+  /** What the task files have defined so far. */
+  get definitions(): Definitions {
+    return {
+      tasks: this.tasks.map(({ descriptor }) => descriptor),
+      schedules: [...this.#schedules.values()],
+    };
   }
 
   get(name: string): RegisteredTask | undefined {
@@ -55,6 +66,20 @@ export class TaskRegistry {
       );
     }
     this.#tasks.set(name, task);
+  }
+
+  /** @throws DefinitionError when the name is taken (naming both files), or after `seal`. */
+  addSchedule(schedule: ScheduleDescriptor): void {
+    const { name, file } = schedule;
+    this.#refuseLate(`schedule ${JSON.stringify(name)}`, file);
+    const other = this.#schedules.get(name);
+    if (other) {
+      throw new DefinitionError(
+        `Cannot define schedule ${JSON.stringify(name)} in ${file}: it is already defined in ` +
+          `${other.file}; two schedules of one task and rhythm each need a name of their own`,
+      );
+    }
+    this.#schedules.set(name, schedule);
   }
 
   /** @throws DefinitionError after `seal`. */

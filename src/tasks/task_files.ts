@@ -20,7 +20,7 @@ export class TaskFileError extends Error {
 
 export interface LoadedTaskFiles {
   readonly files: readonly string[];
-  /** Files that load but define neither a task nor a set-up. */
+  /** Files that load but define nothing. */
   readonly idle: readonly string[];
 }
 
@@ -44,6 +44,7 @@ export async function loadTaskFiles(paths: readonly string[]): Promise<LoadedTas
   for (const file of files) await loadTaskFile(file, known);
   const used = new Set([
     ...registry.tasks.map((task) => task.descriptor.file),
+    ...registry.definitions.schedules.map((schedule) => schedule.file),
     ...registry.setups.map((setup) => setup.file),
   ]);
   return { files, idle: files.filter((file) => !used.has(file)) };

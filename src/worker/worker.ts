@@ -68,7 +68,7 @@ export class Worker implements Component {
 
   async start(): Promise<void> {
     const { broker, nodes, pool, node, slots } = this.#options;
-    const known = await pool.start();
+    const { tasks: known } = await pool.start();
     const queues = this.#options.queues ?? [...new Set(known.map(({ queue }) => queue))];
     const served = known.filter(({ queue }) => queues.includes(queue));
     await this.#declare(queues);

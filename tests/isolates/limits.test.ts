@@ -71,7 +71,7 @@ describe("the hard limit", () => {
 
   test("the demo task dead ends at its own limit", async () => {
     await withPool({ demo: true }, async (pool) => {
-      const tasks = await pool.start();
+      const { tasks } = await pool.start();
       expect(tasks.find(({ name }) => name === "dead")).toMatchObject({ timeoutMs: 3_000 });
       expect(await pool.run(request("dead", [], { timeoutMs: 50 }))).toEqual({
         kind: "timed_out",

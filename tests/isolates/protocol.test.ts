@@ -48,13 +48,22 @@ const toIsolate: fc.Arbitrary<ToIsolate> = fc.oneof(
 const fromIsolate: fc.Arbitrary<FromIsolate> = fc.oneof(
   fc.record({
     kind: fc.constant("ready" as const),
-    tasks: fc.constant([{
-      name: "a",
-      file: "/t.ts",
-      queue: "q",
-      timeoutMs: 1,
-      isolation: "worker" as const,
-    }]),
+    definitions: fc.constant({
+      tasks: [{
+        name: "a",
+        file: "/t.ts",
+        queue: "q",
+        timeoutMs: 1,
+        isolation: "worker" as const,
+      }],
+      schedules: [{
+        name: "s",
+        spec: { kind: "every" as const, everyMs: 1_000 },
+        task: "a",
+        input: "[1]",
+        file: "/t.ts",
+      }],
+    }),
     warnings: fc.array(fc.string()),
   }),
   fc.record({ kind: fc.constant("failed" as const), reason: fc.string(), file: fc.string() }, {

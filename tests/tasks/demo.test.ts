@@ -15,7 +15,7 @@ function resultOf(end: AttemptEnd): unknown {
 describe("the demo tasks", () => {
   test("are on the queue demo, built in", async () => {
     const pool = makePool(DEMO);
-    const tasks = await pool.start();
+    const { tasks } = await pool.start();
     await pool.stop();
     expect(tasks.map(({ name }) => name).toSorted()).toEqual(
       ["dead", "echo", "fail", "math.add", "publish", "sleep", "stat", "test"],

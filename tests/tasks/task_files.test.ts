@@ -93,7 +93,7 @@ describe("a pool's start", () => {
       "b.ts": TASK("from.b"),
     });
     const pool = makePool({ taskPaths: [folder.path] });
-    const files = (await pool.start()).map(({ name, file }) => [name, file]);
+    const files = (await pool.start()).tasks.map(({ name, file }) => [name, file]);
     await pool.stop();
     expect(files).toEqual([["from.b", folder.file("b.ts")], ["from.a", folder.file("a.ts")]]);
   });
