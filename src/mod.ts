@@ -19,6 +19,8 @@ export { setup, task } from "./tasks/definition.ts";
 export type { InputOf, SetupOptions, TaskDefinition } from "./tasks/definition.ts";
 export { context } from "./tasks/context.ts";
 export type { Context, LogFunction, PubSub, RequestInfo, TaskLog } from "./tasks/context.ts";
+export { enqueue } from "./tasks/enqueue.ts";
+export type { JobOptions } from "./tasks/enqueue.ts";
 export { DefinitionError, Interruption, Reject, ResultError, Retry } from "./tasks/errors.ts";
 export type { InterruptionCause, RetryRequest } from "./tasks/errors.ts";
 export { cron, every } from "./tasks/scheduling.ts";

@@ -2,6 +2,7 @@
  * What a running task may ask of its node's main thread: one row for each question. How questions
  * travel is src/isolates; who answers them is put together in src/cli/run.ts.
  */
+import type { PlainJobOptions } from "./enqueue.ts";
 
 /**
  * Question → what goes along, and what comes back; both are what JSON carries. A question may carry a
@@ -10,6 +11,11 @@
 export interface Asks {
   /** Publishes on a channel; the text is the message as JSON. Answered when the broker has taken it. */
   "pubsub.publish": { readonly request: { readonly channel: string }; readonly answer: null };
+  /** Accepts a job; the text is its input as JSON, or nothing. Answered when it is durable. */
+  "jobs.enqueue": {
+    readonly request: { readonly task: string; readonly options: PlainJobOptions };
+    readonly answer: { readonly id: string };
+  };
 }
 
 export type AskName = keyof Asks;

@@ -185,6 +185,23 @@ describe.each(["worker", "process"] as const)("an attempt in a %s", (isolation) 
     });
   });
 
+  test("enqueues a job through the main thread, and gets its id", async () => {
+    const asked: unknown[] = [];
+    await withPool({
+      asks: {
+        "jobs.enqueue": (request, json) => {
+          asked.push(request, json);
+          return Promise.resolve({ id: "the-id" });
+        },
+      },
+    }, async (pool) => {
+      const options = { delay: "5s", retries: 2 } as const;
+      const end = await pool.run(order({ enqueue: "t", input: [1], options }, { isolation }));
+      expect(resultOf(end)).toBe("the-id");
+      expect(asked).toEqual([{ task: "t", options }, "[1]"]);
+    });
+  });
+
   test("tells its progress, the first and the last always, four a second at most", async () => {
     await withPool({}, async (pool) => {
       const told: Progress[] = [];

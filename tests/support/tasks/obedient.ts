@@ -5,7 +5,16 @@
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
-import { context, Reject, Retry, setup, task, type TaskOptions } from "coxswain";
+import {
+  context,
+  enqueue,
+  type JobOptions,
+  Reject,
+  Retry,
+  setup,
+  task,
+  type TaskOptions,
+} from "coxswain";
 
 /** What it can be told, one property at a time. */
 export type Order =
@@ -71,6 +80,8 @@ export type Order =
   | { readonly publish: unknown; readonly channel?: string }
   /** Tells progress so many times, `everyMs` apart, and returns once it has told the last. */
   | { readonly progress: number; readonly everyMs: number }
+  /** Enqueues a job and returns its id. */
+  | { readonly enqueue: string; readonly input?: unknown; readonly options?: JobOptions }
   /** Returns the process id, and this thread's id and nice value. */
   | { readonly whereAmI: true };
 
@@ -170,6 +181,7 @@ async function obey(order: Order): Promise<unknown> {
     }
     return order.progress;
   }
+  if ("enqueue" in order) return await enqueue(order.enqueue, order.input, order.options);
   if ("whereAmI" in order) return whereAmI();
   throw new TypeError(`The obedient task does not know ${JSON.stringify(kind)}`);
 }
