@@ -39,6 +39,7 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
   broker: ["lifecycle", "async"],
   "broker/amqp": ["broker", "version.ts", ...FLOOR],
   "broker/embedded": ["broker", ...FLOOR],
+  jobs: ["calls", "broker", "nodes", "tasks", "store", "version.ts", ...FLOOR],
   nodes: ["broker", "tasks", "version.ts", "lifecycle", "async", "observe"],
   calls: ["broker", "tasks", "nodes", "version.ts", ...FLOOR],
   // It provides the module "coxswain" to task files.

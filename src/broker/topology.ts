@@ -1,5 +1,5 @@
 /** The names and shapes of what the program declares on a broker: the one table of design §6. */
-import type { ExchangeSpec, QueueSpec } from "./broker.ts";
+import type { BindingSpec, ExchangeSpec, QueueSpec } from "./broker.ts";
 
 /** Fanout: announcements, who serves which task. */
 export const NODES_EXCHANGE: ExchangeSpec = { name: "cox.nodes", type: "fanout" };
@@ -11,6 +11,16 @@ export const CONTROL_EXCHANGE: ExchangeSpec = {
 };
 /** Topic: channels for applications. */
 export const PUBSUB_EXCHANGE: ExchangeSpec = { name: "cox.pubsub", type: "topic" };
+/** Topic: what happens to jobs (`event.<kind>.<id>`), and questions to the recorder (`ask.<what>`). */
+export const JOBS_EXCHANGE: ExchangeSpec = { name: "cox.jobs", type: "topic" };
+/** Where job events wait for the recorder. Declared by every node: an event must find it. */
+export const RECORDER_QUEUE: QueueSpec = { name: "cox.recorder" };
+/** Binds all job events to the recorder's queue. */
+export const RECORDER_BINDING: BindingSpec = {
+  exchange: JOBS_EXCHANGE.name,
+  queue: RECORDER_QUEUE.name,
+  routingKey: "event.#",
+};
 /** Headers: what the broker itself gives up. */
 export const DEAD_EXCHANGE: ExchangeSpec = { name: "cox.dead", type: "headers" };
 /** Where workers put messages that nobody can run, with the reason and the history. */
