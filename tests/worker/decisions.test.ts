@@ -25,6 +25,8 @@ const TASK: ReceivedTask = {
   replyTo: "r",
   correlationId: "i",
   retries: 0,
+  retryLimit: undefined,
+  isRecorded: false,
   timeoutMs: undefined,
   softTimeoutMs: undefined,
   etaAt: undefined,

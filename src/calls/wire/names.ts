@@ -18,6 +18,8 @@ export const COX = {
   softTimeoutMs: "cox-soft-timeout-ms",
   /** The message must not run a second time. */
   once: "cox-once",
+  /** Attempts that may follow the first, where the sender said so. */
+  retryLimit: "cox-retry-limit",
   /** How often workers that lack the task have given the message on. */
   hops: "cox-hops",
   /** How many processes that ran this message alone have died by it. */

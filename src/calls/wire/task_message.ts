@@ -18,6 +18,12 @@ export interface TaskRequest {
   readonly replyTo?: string;
   readonly priority?: number;
   readonly persistent?: boolean;
+  /** Epoch milliseconds before which nobody may start it. */
+  readonly etaAt?: number;
+  /** Attempts that may follow the first; absent: as the task's policy says. */
+  readonly retryLimit?: number;
+  /** The job whose attempt sends this one, and the first of the line. */
+  readonly parent?: { readonly id: string; readonly rootId: string };
   /** Epoch milliseconds after which nobody may start it, with the same as a duration. */
   readonly expires?: { readonly at: number; readonly inMs: number };
   readonly timeoutMs?: number;
@@ -34,10 +40,13 @@ export interface ReceivedTask {
   readonly id: string;
   readonly task: string;
   readonly kind: "call" | "job";
+  /** A job of ours, whose events the recorder reads. A stranger's message has no record. */
+  readonly isRecorded: boolean;
   readonly replyTo: string | undefined;
   readonly correlationId: string;
   /** Celery's `retries`: attempts before this one. */
   readonly retries: number;
+  readonly retryLimit: number | undefined;
   readonly timeoutMs: number | undefined;
   readonly softTimeoutMs: number | undefined;
   /** Epoch milliseconds. */
@@ -91,17 +100,17 @@ export function encodeTask(request: TaskRequest): Message | Promise<Message> {
 }
 
 function taskMessage(request: TaskRequest, body: Uint8Array, isCompressed: boolean): Message {
-  const { id, expires, timeoutMs, softTimeoutMs } = request;
+  const { id, expires, timeoutMs, softTimeoutMs, parent, etaAt } = request;
   const headers: Record<string, HeaderValue> = {
     lang: "js",
     task: request.task,
     id,
-    root_id: id,
-    parent_id: null,
+    root_id: parent?.rootId ?? id,
+    parent_id: parent?.id ?? null,
     group: null,
     retries: 0,
     timelimit: [wholeSeconds(timeoutMs), wholeSeconds(softTimeoutMs)],
-    eta: null,
+    eta: etaAt === undefined ? null : wireInstant(etaAt),
     expires: expires === undefined ? null : wireInstant(expires.at),
     origin: request.origin,
     [COX.version]: request.version,
@@ -109,6 +118,7 @@ function taskMessage(request: TaskRequest, body: Uint8Array, isCompressed: boole
   };
   if (timeoutMs !== undefined) headers[COX.timeoutMs] = timeoutMs;
   if (softTimeoutMs !== undefined) headers[COX.softTimeoutMs] = softTimeoutMs;
+  if (request.retryLimit !== undefined) headers[COX.retryLimit] = request.retryLimit;
   if (request.once) headers[COX.once] = true;
   if (isCompressed) headers.compression = ZLIB;
   for (const name in request.headers) {
@@ -176,9 +186,11 @@ export function decodeTask(delivery: Delivery): DecodedTask {
       id,
       task,
       kind: headers[COX.kind] === "call" ? "call" : "job",
+      isRecorded: headers[COX.kind] === "job",
       replyTo: properties.replyTo,
       correlationId: properties.correlationId ?? id,
       retries: count(headers.retries),
+      retryLimit: whole(headers[COX.retryLimit]),
       timeoutMs: positive(headers[COX.timeoutMs]) ?? secondsAsMs(hard),
       softTimeoutMs: positive(headers[COX.softTimeoutMs]) ?? secondsAsMs(soft),
       etaAt,
@@ -267,6 +279,10 @@ function text(value: HeaderValue | undefined): string | undefined {
 
 function count(value: HeaderValue | undefined): number {
   return typeof value === "number" && value > 0 ? Math.floor(value) : 0;
+}
+
+function whole(value: HeaderValue | undefined): number | undefined {
+  return typeof value === "number" && Number.isInteger(value) && value >= 0 ? value : undefined;
 }
 
 function positive(value: HeaderValue | undefined): number | undefined {
