@@ -21,6 +21,8 @@ export { context } from "./tasks/context.ts";
 export type { Context, LogFunction, PubSub, RequestInfo, TaskLog } from "./tasks/context.ts";
 export { enqueue } from "./tasks/enqueue.ts";
 export type { JobOptions } from "./tasks/enqueue.ts";
+export { heartbeat } from "./tasks/periodic.ts";
+export type { PeriodicOptions, TaskHeartbeat } from "./tasks/periodic.ts";
 export { DefinitionError, Interruption, Reject, ResultError, Retry } from "./tasks/errors.ts";
 export type { InterruptionCause, RetryRequest } from "./tasks/errors.ts";
 export { cron, every } from "./tasks/scheduling.ts";

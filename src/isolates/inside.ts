@@ -67,7 +67,7 @@ class Inside {
       if (demo) await whileLoading(BUILT_IN, new Set(), defineDemoTasks);
       registry.seal();
       await runSetups(registry);
-      const warnings = idle.map((file) => `Task file ${file} defines no task`);
+      const warnings = idle.map((file) => `Task file ${file} defines nothing`);
       this.#services = new InsideServices(nodeId, registry.settings, this.#send);
       this.#attempts = new InsideAttempts(registry, this.#services, this.#send);
       lowerThreadPriority();

@@ -3,7 +3,7 @@ import { type CheckedInput, checkInput, readArguments } from "../tasks/arguments
 import { type InterruptionCause, Reject, Retry } from "../tasks/errors.ts";
 import { describeFailure } from "../tasks/failure.ts";
 import type { Progress } from "../tasks/progress.ts";
-import type { RegisteredTask, TaskRegistry } from "../tasks/registry.ts";
+import type { Runnable, TaskRegistry } from "../tasks/registry.ts";
 import { encodeHeaders, encodeResult } from "../tasks/result.ts";
 import { type IsolateServices, runAttempt, RunningAttempt } from "../tasks/running_attempt.ts";
 import type { FromIsolate, RunHead, ToldEnd } from "./protocol.ts";
@@ -31,7 +31,7 @@ export class InsideAttempts {
 
   /** Starts an attempt. Nothing is awaited that need not be: most tasks end within this call. */
   run(head: RunHead, body: string): void {
-    const task = this.#registry.get(head.task);
+    const task = this.#registry.runnable(head.task);
     if (task === undefined) return this.#tell(head.run, { kind: "unknown_task" });
     const read = readArguments(body);
     if (read.kind === "malformed") return this.#tell(head.run, read);
@@ -52,7 +52,7 @@ export class InsideAttempts {
     return run !== undefined;
   }
 
-  #perform(run: number, attempt: RunningAttempt, task: RegisteredTask, values: unknown[]): void {
+  #perform(run: number, attempt: RunningAttempt, task: Runnable, values: unknown[]): void {
     const returned = (result: unknown) => this.#returned(run, attempt, result);
     const threw = (error: unknown) => this.#threw(run, attempt, error);
     try {

@@ -16,6 +16,12 @@ export interface Asks {
     readonly request: { readonly task: string; readonly options: PlainJobOptions };
     readonly answer: { readonly id: string };
   };
+  /** Beats of the node since its start. */
+  "heartbeat.count": { readonly request: null; readonly answer: number };
+  /** Broadcasts a beacon now. */
+  "heartbeat.alive": { readonly request: null; readonly answer: null };
+  /** Ends a periodic callback for the whole node; answers whether there was such a one. */
+  "heartbeat.unregister": { readonly request: { readonly id: string }; readonly answer: boolean };
 }
 
 export type AskName = keyof Asks;

@@ -1,18 +1,29 @@
 /**
- * The tasks, schedules and set-ups of this isolate. `task`, `every`, `cron` and `setup` write to it while task files load; after
- * that it is sealed. There is one for each isolate, because each isolate has its own modules.
+ * What the task files of this isolate define. `task`, `every`, `cron`, `setup` and
+ * `heartbeat.register` write to it while task files load; after that it is sealed. There is one for
+ * each isolate, because each isolate has its own modules.
  */
 import type { StandardSchemaV1 } from "@standard-schema/spec";
 import type { TaskDescriptor } from "./descriptor.ts";
 import type { Definitions } from "./definitions.ts";
 import { DefinitionError } from "./errors.ts";
+import type { PeriodicDescriptor } from "./periodic.ts";
 import type { ScheduleDescriptor } from "./schedule.ts";
 
-/** A task as an isolate runs it. */
-export interface RegisteredTask {
-  readonly descriptor: TaskDescriptor;
+/** What an attempt runs. */
+export interface Runnable {
   readonly input: StandardSchemaV1 | undefined;
   readonly run: (...args: unknown[]) => unknown;
+}
+
+/** A task as an isolate runs it. */
+export interface RegisteredTask extends Runnable {
+  readonly descriptor: TaskDescriptor;
+}
+
+/** A periodic callback as an isolate runs it. */
+export interface RegisteredPeriodic extends Runnable {
+  readonly descriptor: PeriodicDescriptor;
 }
 
 export interface RegisteredSetup {
@@ -26,12 +37,17 @@ export interface Settings {
   [name: string]: unknown;
 }
 
+/** What attempts of periodic callbacks are called by. */
+const PERIODIC_PREFIX = "heartbeat ";
+
 export class TaskRegistry {
   /** What all set-ups made, in one object; each `setup` returns this very object. */
   readonly settings: Settings = {};
   readonly #tasks = new Map<string, RegisteredTask>();
   readonly #setups: RegisteredSetup[] = [];
   readonly #schedules = new Map<string, ScheduleDescriptor>();
+  readonly #periodic = new Map<string, RegisteredPeriodic>();
+  #lastPeriodic = 0;
   #isSealed = false;
 
   get tasks(): readonly RegisteredTask[] {
@@ -47,11 +63,17 @@ export class TaskRegistry {
     return {
       tasks: this.tasks.map(({ descriptor }) => descriptor),
       schedules: [...this.#schedules.values()],
+      periodic: [...this.#periodic.values()].map(({ descriptor }) => descriptor),
     };
   }
 
   get(name: string): RegisteredTask | undefined {
     return this.#tasks.get(name);
+  }
+
+  /** What an attempt of this name runs: a task, or what the node runs by itself. */
+  runnable(name: string): Runnable | undefined {
+    return this.#periodic.get(name) ?? this.#tasks.get(name);
   }
 
   /** @throws DefinitionError when the name is taken (naming both files), or after `seal`. */
@@ -86,6 +108,31 @@ export class TaskRegistry {
   addSetup(setup: RegisteredSetup): void {
     this.#refuseLate("a set-up", setup.file);
     this.#setups.push(setup);
+  }
+
+  /** @returns its id, the same in each isolate that loads the same files. @throws DefinitionError after `seal`. */
+  addPeriodic(
+    { file, intervalMs, timeoutMs, run }: {
+      readonly file: string;
+      readonly intervalMs: number;
+      readonly timeoutMs: number;
+      readonly run: () => unknown;
+    },
+  ): string {
+    this.#refuseLate("a heartbeat callback", file);
+    const id = `callback-${++this.#lastPeriodic}`;
+    const name = PERIODIC_PREFIX + id;
+    this.#periodic.set(name, {
+      descriptor: { id, name, file, intervalMs, timeoutMs },
+      input: undefined,
+      run,
+    });
+    return id;
+  }
+
+  /** Takes one out while files load; false where there is none, and after `seal`. */
+  removePeriodic(id: string): boolean {
+    return !this.#isSealed && this.#periodic.delete(PERIODIC_PREFIX + id);
   }
 
   /** From now on nothing can be defined: callers know the tasks from the time of the start alone. */

@@ -46,6 +46,7 @@ export async function loadTaskFiles(paths: readonly string[]): Promise<LoadedTas
     ...registry.tasks.map((task) => task.descriptor.file),
     ...registry.definitions.schedules.map((schedule) => schedule.file),
     ...registry.setups.map((setup) => setup.file),
+    ...registry.definitions.periodic.map(({ file }) => file),
   ]);
   return { files, idle: files.filter((file) => !used.has(file)) };
 }

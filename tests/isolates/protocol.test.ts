@@ -63,6 +63,7 @@ const fromIsolate: fc.Arbitrary<FromIsolate> = fc.oneof(
         input: "[1]",
         file: "/t.ts",
       }],
+      periodic: [{ id: "c", name: "n", file: "/t.ts", intervalMs: 2, timeoutMs: 1 }],
     }),
     warnings: fc.array(fc.string()),
   }),
