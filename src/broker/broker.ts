@@ -157,6 +157,12 @@ export interface Broker {
   start(signal?: AbortSignal): Promise<void>;
   /** Closes consumers (giving back the unsettled), private queues and the connection. Idempotent. */
   stop(): Promise<void>;
+  /**
+   * Asks the broker for a sign of life, besides what the adapter watches by itself. A connection that
+   * gives none within `limitMs` (default 10 s) is dropped and made anew, which `state` tells.
+   * @throws BrokerAwayError when not connected, or a connection gave no sign of life in time.
+   */
+  check(limitMs?: number): Promise<void>;
 
   /**
    * Declares an exchange. Idempotent.

@@ -3,6 +3,10 @@ import type { BindingSpec, ExchangeSpec, QueueSpec } from "./broker.ts";
 
 /** Fanout: announcements, who serves which task. */
 export const NODES_EXCHANGE: ExchangeSpec = { name: "cox.nodes", type: "fanout" };
+/** Fanout: the beacons of nodes, for whoever binds a queue to it. The name is configured. */
+export function heartbeatExchange(name: string): ExchangeSpec {
+  return { name, type: "fanout" };
+}
 /** Fanout, not durable: Celery's remote control (`revoke`). */
 export const CONTROL_EXCHANGE: ExchangeSpec = {
   name: "celery.pidbox",

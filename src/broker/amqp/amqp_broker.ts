@@ -24,7 +24,7 @@ import { guardClient } from "./client_guard.ts";
 import { Connection, type ConnectionOptions, type TlsTexts } from "./connection.ts";
 import { Control, declarationError } from "./control.ts";
 import { parseEndpoint } from "./endpoint.ts";
-import { brokerReply } from "./failure.ts";
+import { brokerReply, reasonOf } from "./failure.ts";
 import { Link } from "./link.ts";
 import { Listeners } from "./listeners.ts";
 import { pause } from "./pause.ts";
@@ -50,6 +50,8 @@ export interface AmqpBrokerOptions {
 }
 
 const FEATURES: ReadonlySet<BrokerFeature> = new Set(["durable", "quorum-queues"]);
+/** How long a check waits for the broker's answer. */
+const CHECK_LIMIT_MS = 10_000;
 /** How long `stop` waits for consumers to give back, and for confirms that are underway. */
 const STOP_LIMIT_MS = 2_000;
 
@@ -140,6 +142,16 @@ class AmqpBroker implements Broker {
 
   stop(): Promise<void> {
     return this.#stopping ??= this.#stop();
+  }
+
+  async check(limitMs = CHECK_LIMIT_MS): Promise<void> {
+    const connections = [this.#consuming, this.#publishing].map(({ connection }) => connection);
+    await Promise.all(connections.map(async (connection) => {
+      if (this.#stopping !== undefined || connection === undefined) throw this.#away();
+      await connection.check(limitMs).catch((error: unknown) => {
+        throw new BrokerAwayError(`The broker connection is lost: ${reasonOf(error)}`);
+      });
+    }));
   }
 
   async declareExchange(spec: ExchangeSpec): Promise<void> {

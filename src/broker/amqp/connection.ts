@@ -134,6 +134,30 @@ export class Connection extends AMQPClient {
     timer.cancel();
   }
 
+  /**
+   * Has the broker answer once, on a channel made for it; a connection on which it does not is ended,
+   * unless it is blocked: then the broker reads nothing from it, and owes it no answer.
+   * @throws Error when it gave no answer within the limit, or the connection was lost meanwhile.
+   */
+  async check(limitMs: number): Promise<void> {
+    if (this.blocked !== undefined) return;
+    const late = Promise.withResolvers<void>();
+    const timer = this.#clock.after(limitMs, () => {
+      if (this.blocked !== undefined) return late.resolve();
+      const error = new Error(`the broker gave no answer to a check within ${limitMs} ms`);
+      late.reject(error);
+      this.destroy(error);
+    });
+    const answer = this.openChannel(() => undefined).then((channel) =>
+      this.orLost(channel.close())
+    );
+    try {
+      await Promise.race([answer, late.promise]);
+    } finally {
+      timer.cancel();
+    }
+  }
+
   /** A promise of the client's that rejects when the connection is lost, which some never do. */
   orLost<T>(promise: Promise<T>): Promise<T> {
     if (this.isLost) return Promise.race([Promise.reject(this.#lossError()), promise]);

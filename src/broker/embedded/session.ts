@@ -71,6 +71,11 @@ export class Session implements Broker, ConsumerHost {
     this.#become(connectedState(engine.blocked));
   }
 
+  /** The broker is this process: one that was started answers. */
+  check(): Promise<void> {
+    return attempt(() => void this.#demand("check"));
+  }
+
   async stop(): Promise<void> {
     if (this.#state.kind === "stopped") return;
     // In one turn, so that nothing new is opened meanwhile.

@@ -34,6 +34,8 @@ test(
     const error = await errorOf(broker.publish(toQueue(queue, "d"), { confirm: true }));
     expect(error.message).toContain("low on memory");
     expect(performance.now() - asked).toBeLessThan(250);
+    // A connection that the broker does not read is not dead.
+    await broker.check(2_000);
 
     const reader = new Reader(await broker.consume(queue, { prefetch: 1 }));
     expect(await reader.takeTexts(2)).toEqual(["a", "b"]);

@@ -4,6 +4,7 @@ import { sharedRabbitMq } from "../../../scripts/services/rabbitmq.ts";
 import { Watchdog } from "../../../src/broker/amqp/watchdog.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
 import {
+  errorOf,
   eventually,
   Reader,
   RESTORED_LIMIT_MS,
@@ -133,6 +134,28 @@ test("a line that is dead in one direction or both is noticed, also while we wri
       RESTORED_LIMIT_MS,
     );
   }
+}, TEST_LIMIT_MS);
+
+test("a check finds a dead line long before the heartbeat would, and has it replaced", async () => {
+  await using stage = new Stage(rabbit);
+  const proxy = stage.proxy();
+  const broker = await stage.connect({ url: urlOf(proxy.port), heartbeatMs: 60_000 });
+  await broker.check(5_000);
+  proxy.swallow("toClient", "toTarget");
+  expect(await errorOf(broker.check(500))).toMatchObject({
+    name: "BrokerAwayError",
+    message: expect.stringContaining("no answer to a check within 500 ms"),
+  });
+  await eventually(() => broker.state.kind, (kind) => kind === "away", "the loss to be told");
+  expect(await errorOf(broker.check(500))).toMatchObject({ name: "BrokerAwayError" });
+  proxy.carry();
+  await eventually(
+    () => broker.state.kind,
+    (kind) => kind === "connected",
+    "the connection to be back",
+    RESTORED_LIMIT_MS,
+  );
+  await broker.check(5_000);
 }, TEST_LIMIT_MS);
 
 test("a connection that only ever receives is not taken for dead by the broker", async () => {
