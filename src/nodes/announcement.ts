@@ -1,8 +1,9 @@
 /**
- * What nodes say on `cox.nodes`: a worker tells its tasks, a worker leaves, a front asks. The shapes
- * and their JSON; what a front remembers of them is directory.ts.
+ * What nodes say on `cox.nodes`: a node introduces itself, a worker tells its tasks, a node leaves, a
+ * front asks. The shapes and their JSON; what a front remembers of them is directory.ts and roster.ts.
  */
 import * as v from "valibot";
+import { Introduction } from "../heartbeat/beacon.ts";
 import type { TaskDescriptor } from "../tasks/descriptor.ts";
 
 /** A task as a front knows it. */
@@ -45,10 +46,16 @@ const Descriptor = v.object({
 const Announcement = v.variant("type", [
   /** A worker serves these tasks now, and no others. */
   v.object({ type: v.literal("serving"), node: v.string(), tasks: v.array(Descriptor) }),
-  /** A worker takes no more work. */
+  /** A node is there, and how often it will send beacons. */
+  v.object({ type: v.literal("present"), ...Introduction.entries }),
+  /** A node takes no more work, or no more requests. */
   v.object({ type: v.literal("leaving"), node: v.string() }),
-  /** Whoever serves tasks, say so. */
-  v.object({ type: v.literal("asking"), node: v.string() }),
+  /** Whoever is there, or the one node `whom`: introduce yourself, and say what you serve. */
+  v.object({
+    type: v.literal("asking"),
+    node: v.string(),
+    whom: v.exactOptional(v.string()),
+  }),
 ]);
 
 export type Announcement = v.InferOutput<typeof Announcement>;

@@ -40,6 +40,14 @@ export class Directory {
     this.#tasksOf.delete(node);
   }
 
+  /** Whether exactly these are the tasks that a node has announced. */
+  hasExactly(node: string, tasks: readonly string[]): boolean {
+    const announced = this.#tasksOf.get(node) ?? [];
+    if (announced.length !== tasks.length) return false;
+    const names = new Set(tasks);
+    return announced.every(({ name }) => names.has(name));
+  }
+
   /** What a call needs, without the list of nodes. */
   descriptor(task: string): TaskDescriptor | undefined {
     return this.#entries.get(task)?.descriptor;

@@ -1,11 +1,13 @@
 /**
- * This node's place on the exchange `cox.nodes`: it listens to what workers announce, asks when it
- * has connected, and, where it serves tasks, announces them itself. Beacons are not its business.
+ * This node's place on the exchange `cox.nodes`: it listens to what others announce, asks when it has
+ * connected, introduces this node and, where it serves tasks, announces them. Beacons are not its
+ * business: see roster_keeper.ts.
  */
 import { getLogger } from "@logtape/logtape";
 import type { Broker, PrivateQueue } from "../broker/broker.ts";
 import { BrokerAwayError } from "../broker/errors.ts";
 import { NODES_EXCHANGE } from "../broker/topology.ts";
+import type { Introduction } from "../heartbeat/beacon.ts";
 import { type Clock, systemClock, type Timer } from "../lifecycle/clock.ts";
 import type { Component } from "../lifecycle/component.ts";
 import type { TaskDescriptor } from "../tasks/descriptor.ts";
@@ -33,6 +35,13 @@ export interface NodesChannelOptions {
   readonly clock?: Clock;
 }
 
+/** How a node joins: who it is, and what else it does when somebody asks. */
+export interface Joining {
+  readonly introduction: Introduction;
+  /** Called after each introduction that somebody asked for. */
+  asked(): void;
+}
+
 /** Idle until started; the directory can be read from the beginning, and is empty. */
 export class NodesChannel implements Component, TaskDirectory {
   readonly #broker: Broker;
@@ -40,7 +49,9 @@ export class NodesChannel implements Component, TaskDirectory {
   readonly #settleMs: number;
   readonly #clock: Clock;
   readonly #directory = new Directory();
+  readonly #listeners = new Set<(announcement: Announcement) => void>();
   #serving: readonly TaskDescriptor[] | undefined;
+  #joined: Joining | undefined;
   #queue: PrivateQueue | undefined;
   #loop: Promise<void> | undefined;
   #settled = Promise.withResolvers<void>();
@@ -67,7 +78,7 @@ export class NodesChannel implements Component, TaskDirectory {
     this.#onConnected();
   }
 
-  /** Says goodbye where it served, and stops listening. */
+  /** Says goodbye where it served or had joined, and stops listening. */
   async stop(): Promise<void> {
     await this.withdraw();
     this.#settleTimer?.cancel();
@@ -81,11 +92,39 @@ export class NodesChannel implements Component, TaskDirectory {
     await this.#publish({ type: "serving", node: this.#node, tasks: [...tasks] });
   }
 
-  /** This node takes no more work. Idempotent. */
+  /** From now on this node is one of all, and says so, now and whenever somebody asks. */
+  async join(joining: Joining): Promise<void> {
+    this.#joined = joining;
+    await this.#publish({ type: "present", ...joining.introduction });
+  }
+
+  /** This node takes no more work, and is none of all any more. Idempotent. */
   async withdraw(): Promise<void> {
-    if (this.#serving === undefined) return;
+    if (this.#serving === undefined && this.#joined === undefined) return;
     this.#serving = undefined;
+    this.#joined = undefined;
     await this.#publish({ type: "leaving", node: this.#node });
+  }
+
+  /** Calls the listener with each announcement; returns a function that ends this. */
+  watch(listener: (announcement: Announcement) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** A node is no more: it serves nothing, and its tasks stay remembered. */
+  lost(node: string): void {
+    this.#directory.left(node);
+  }
+
+  /** Whether exactly these are the tasks that a node has announced. */
+  hasExactly(node: string, tasks: readonly string[]): boolean {
+    return this.#directory.hasExactly(node, tasks);
+  }
+
+  /** Asks one node who it is and what it serves. */
+  async ask(whom: string): Promise<void> {
+    await this.#publish({ type: "asking", node: this.#node, whom });
   }
 
   find(task: string): KnownTask | undefined {
@@ -121,9 +160,7 @@ export class NodesChannel implements Component, TaskDirectory {
   /** What was missed while the queue was not there is asked for again. */
   #onConnected(): void {
     void this.#publish({ type: "asking", node: this.#node });
-    if (this.#serving !== undefined) {
-      void this.#publish({ type: "serving", node: this.#node, tasks: [...this.#serving] });
-    }
+    this.#tell();
     if (this.#isSettled) return;
     this.#settleTimer?.cancel();
     this.#settleTimer = this.#clock.after(this.#settleMs, () => {
@@ -149,11 +186,23 @@ export class NodesChannel implements Component, TaskDirectory {
           this.#directory.left(announcement.node);
           break;
         case "asking":
-          if (this.#serving !== undefined) {
-            void this.#publish({ type: "serving", node: this.#node, tasks: [...this.#serving] });
-          }
+          if (announcement.whom !== undefined && announcement.whom !== this.#node) break;
+          this.#tell();
+          this.#joined?.asked();
+          break;
+        case "present":
           break;
       }
+      for (const listener of this.#listeners) listener(announcement);
+    }
+  }
+
+  #tell(): void {
+    if (this.#joined !== undefined) {
+      void this.#publish({ type: "present", ...this.#joined.introduction });
+    }
+    if (this.#serving !== undefined) {
+      void this.#publish({ type: "serving", node: this.#node, tasks: [...this.#serving] });
     }
   }
 

@@ -44,6 +44,7 @@ export function connection(it: SceneTest): void {
     const broker = scene.create();
     const queue = await scene.queue();
     const attempts = (to: Broker): readonly (() => Promise<unknown>)[] => [
+      () => to.check(),
       () => to.publish(toQueue(queue, "x")),
       () => to.publish(toQueue(queue, "x"), { confirm: true }),
       () => to.declareQueue({ name: queue }),
@@ -65,6 +66,20 @@ export function connection(it: SceneTest): void {
       expect(await errorOf(attempt())).toBeInstanceOf(BrokerAwayError);
     }
     expect((await scene.broker.inspectQueue(queue))?.messages).toBe(0);
+  });
+
+  it("check() of a broker that answers changes nothing", async (scene) => {
+    const broker = await scene.connect();
+    const kinds: string[] = [];
+    broker.watch(({ kind }) => kinds.push(kind));
+    const queue = await scene.queue();
+    const consumer = await broker.consume(queue, { prefetch: 1 });
+    for (let times = 0; times < 20; times++) {
+      await within(Promise.all([broker.check(), broker.check(10_000)]), "the broker's answers");
+    }
+    expect(await broker.publish(toQueue(queue, "x"), { confirm: true })).toBe("confirmed");
+    expect(textOf(await new Reader(consumer).next())).toBe("x");
+    expect(kinds).toEqual([]);
   });
 
   it("stop() before start() is fine", async (scene) => {
