@@ -13,6 +13,8 @@ const EVERYTHING_BUT_ADAPTERS = [
   "tasks",
   "broker",
   "heartbeat",
+  "jobs",
+  "store",
   "nodes",
   "calls",
   "isolates",
@@ -40,18 +42,29 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
   broker: ["lifecycle", "async"],
   "broker/amqp": ["broker", "version.ts", ...FLOOR],
   "broker/embedded": ["broker", ...FLOOR],
+  // A job's record and what events make of it: what the store keeps. What works with the store and
+  // the broker lies beside it.
   jobs: ["calls", "broker", "nodes", "tasks", "store", "version.ts", ...FLOOR],
+  store: ["jobs", "tasks", ...FLOOR],
+  "store/sqlite": ["store", "jobs", "tasks", ...FLOOR],
+  "store/postgres": ["store", "jobs", "tasks", ...FLOOR],
   heartbeat: ["broker", "version.ts", ...FLOOR],
   nodes: ["broker", "heartbeat", "tasks", "version.ts", "lifecycle", "async", "observe"],
   calls: ["broker", "tasks", "nodes", "version.ts", ...FLOOR],
   // It provides the module "coxswain" to task files.
   isolates: ["mod.ts", "tasks", ...FLOOR],
-  worker: ["calls", "isolates", "broker", "heartbeat", "nodes", "tasks", ...FLOOR],
-  http: ["calls", "nodes", "tasks", "version.ts", ...FLOOR],
+  worker: ["calls", "jobs", "isolates", "broker", "heartbeat", "nodes", "tasks", ...FLOOR],
+  http: ["calls", "jobs", "store", "nodes", "tasks", "version.ts", ...FLOOR],
   config: ["lifecycle", "platform", "observe"],
   cli: EVERYTHING_BUT_ADAPTERS,
   // The composition root.
-  "cli/run.ts": [...EVERYTHING_BUT_ADAPTERS, "broker/amqp", "broker/embedded"],
+  "cli/run.ts": [
+    ...EVERYTHING_BUT_ADAPTERS,
+    "broker/amqp",
+    "broker/embedded",
+    "store/sqlite",
+    "store/postgres",
+  ],
 };
 
 export interface Violation {
