@@ -10,6 +10,7 @@ const FLOOR = ["lifecycle", "async", "observe", "platform"] as const;
 const EVERYTHING_BUT_ADAPTERS = [
   ...FLOOR,
   "version.ts",
+  "reserved_names.ts",
   "tasks",
   "broker",
   "heartbeat",
@@ -35,9 +36,10 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
   observe: FLOOR,
   platform: FLOOR,
   "version.ts": [],
+  "reserved_names.ts": [],
   // What a task file imports as "coxswain".
   "mod.ts": ["tasks"],
-  tasks: ["lifecycle", "platform"],
+  tasks: ["reserved_names.ts", "lifecycle", "platform"],
   // Ports; their adapters lie in folders of their own.
   broker: ["lifecycle", "async"],
   "broker/amqp": ["broker", "version.ts", ...FLOOR],
@@ -50,7 +52,7 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
   "store/postgres": ["store", "jobs", "tasks", ...FLOOR],
   heartbeat: ["broker", "version.ts", ...FLOOR],
   nodes: ["broker", "heartbeat", "tasks", "version.ts", "lifecycle", "async", "observe"],
-  calls: ["broker", "tasks", "nodes", "version.ts", ...FLOOR],
+  calls: ["broker", "tasks", "nodes", "version.ts", "reserved_names.ts", ...FLOOR],
   // It provides the module "coxswain" to task files.
   isolates: ["mod.ts", "tasks", ...FLOOR],
   worker: ["calls", "jobs", "isolates", "broker", "heartbeat", "nodes", "tasks", ...FLOOR],

@@ -4,20 +4,17 @@
  */
 import * as v from "valibot";
 import { parseDuration } from "../lifecycle/duration.ts";
+import { problemOfQueue } from "../reserved_names.ts";
 
 const MAX_WAIT_MS = 24 * 3_600_000;
 const MAX_PRIORITY = 10;
-/** AMQP 0-9-1's short string. */
-const MAX_QUEUE_NAME_BYTES = 255;
-/** Queues of the program itself, of Celery's remote control and of the broker. */
-const RESERVED_QUEUE = /^(?:cox\.|reply\.|amq\.|celeryev(?:\.|$))|(?:^|\.)celery\.pidbox$/;
 
 const DURATION = "expected a duration above zero and up to 24h, such as 500ms, 3s or 2m";
 const PRIORITY = `expected a whole number from 0 to ${MAX_PRIORITY}`;
 const FLAG = "expected true or false";
 const QUEUE =
-  `expected the name of a task queue, up to ${MAX_QUEUE_NAME_BYTES} bytes and none of the ` +
-  "program's or the broker's own";
+  "expected the name of a task queue, up to 255 bytes and none of the program's or the " +
+  "broker's own";
 
 /** Milliseconds of a text such as "3s". */
 export const Duration = v.pipe(
@@ -51,10 +48,7 @@ export const Flag = v.union([
 /** A queue that a client may send tasks to. */
 export const Queue = v.pipe(
   v.string(QUEUE),
-  v.check((name) => {
-    const { length } = new TextEncoder().encode(name);
-    return length > 0 && length <= MAX_QUEUE_NAME_BYTES && !RESERVED_QUEUE.test(name);
-  }, QUEUE),
+  v.check((name) => problemOfQueue(name) === undefined, QUEUE),
 );
 
 function durationOf(text: string): number | undefined {

@@ -1,6 +1,7 @@
 /** What a task's author may say about it, and how that becomes a descriptor. */
 import { formatDuration, parseDuration } from "../lifecycle/duration.ts";
 import type { Isolation, RetryPolicy, TaskDescriptor } from "./descriptor.ts";
+import { problemOfName } from "../reserved_names.ts";
 import { DefinitionError } from "./errors.ts";
 
 /** A length of time such as "500ms", "3s", "2m" or "1h". */
@@ -41,8 +42,6 @@ export const DEFAULT_TASK_QUEUE = "default";
 /** Hard limit of tasks that name none. */
 export const DEFAULT_TIMEOUT_MS = 5 * 60_000;
 
-/** AMQP's short strings: queue names and, as Celery's task header, task names. */
-const MAX_NAME_BYTES = 255;
 const MAX_RETRIES = 1_000;
 
 /**
@@ -53,6 +52,25 @@ const MAX_RETRIES = 1_000;
 export function describeTask(name: string, options: TaskOptions, file: string): TaskDescriptor {
   const fail = (reason: string) =>
     new DefinitionError(`Cannot define task ${JSON.stringify(name)} in ${file}: ${reason}`);
+  const nameProblem = problemOfName(name);
+  if (nameProblem !== undefined) throw fail(`its name ${nameProblem}`);
+  const queue = options.queue ?? DEFAULT_TASK_QUEUE;
+  const queueProblem = problemOfName(queue);
+  if (queueProblem !== undefined) throw fail(`its queue's name ${queueProblem}`);
+  return { name, file, queue, ...describeLimits(options, fail) };
+}
+
+/** How attempts are limited and tried again: what tasks and consumers share. */
+export type Limits = Pick<
+  TaskDescriptor,
+  "timeoutMs" | "softTimeoutMs" | "isolation" | "retry"
+>;
+
+/** @param fail makes the error that names what is being defined. */
+export function describeLimits(
+  options: Pick<TaskOptions, "timeout" | "softTimeout" | "isolation" | "retry">,
+  fail: (reason: string) => DefinitionError,
+): Limits {
   const durationMs = (option: string, text: Duration): number => {
     try {
       return parseDuration(String(text));
@@ -60,13 +78,6 @@ export function describeTask(name: string, options: TaskOptions, file: string): 
       throw fail(`${option}: ${error instanceof Error ? error.message : String(error)}`);
     }
   };
-
-  const nameProblem = problemOfName(name);
-  if (nameProblem !== undefined) throw fail(`its name ${nameProblem}`);
-  const queue = options.queue ?? DEFAULT_TASK_QUEUE;
-  const queueProblem = problemOfName(queue);
-  if (queueProblem !== undefined) throw fail(`its queue's name ${queueProblem}`);
-
   const timeoutMs = options.timeout === undefined
     ? DEFAULT_TIMEOUT_MS
     : durationMs("timeout", options.timeout);
@@ -91,9 +102,6 @@ export function describeTask(name: string, options: TaskOptions, file: string): 
     ? undefined
     : retryPolicy(options.retry, durationMs, fail);
   return {
-    name,
-    file,
-    queue,
     timeoutMs,
     ...(softTimeoutMs === undefined ? {} : { softTimeoutMs }),
     isolation,
@@ -115,15 +123,4 @@ function retryPolicy(
   const baseMs = durationMs("retry.base", base);
   const capMs = Math.max(baseMs, durationMs("retry.cap", cap));
   return { limit, backoff, baseMs, capMs };
-}
-
-/** What is wrong with a task's or a queue's name, or undefined. */
-function problemOfName(name: unknown): string | undefined {
-  if (typeof name !== "string") return `must be a text, got ${typeof name}`;
-  if (name.trim() === "") return "must not be empty";
-  if (/\p{Cc}/u.test(name)) return "must not contain control characters";
-  if (!name.isWellFormed()) return "must be well-formed Unicode";
-  const bytes = new TextEncoder().encode(name).length;
-  if (bytes > MAX_NAME_BYTES) return `must be at most ${MAX_NAME_BYTES} bytes, got ${bytes}`;
-  return undefined;
 }
