@@ -17,6 +17,10 @@
  */
 export { setup, task } from "./tasks/definition.ts";
 export type { InputOf, SetupOptions, TaskDefinition } from "./tasks/definition.ts";
+export { consume } from "./tasks/consuming.ts";
+export type { ConsumerDefinition, MessageHandler } from "./tasks/consuming.ts";
+export type { ConsumeOptions, ExchangeType, HeaderMatch } from "./tasks/consumer.ts";
+export type { Envelope, HeaderField, Properties } from "./tasks/consumed_message.ts";
 export { context } from "./tasks/context.ts";
 export type { Context, LogFunction, PubSub, RequestInfo, TaskLog } from "./tasks/context.ts";
 export { enqueue } from "./tasks/enqueue.ts";

@@ -33,7 +33,8 @@ export class InsideAttempts {
   run(head: RunHead, body: string): void {
     const task = this.#registry.runnable(head.task);
     if (task === undefined) return this.#tell(head.run, { kind: "unknown_task" });
-    const read = readArguments(body);
+    const { read: readBody = readArguments } = task;
+    const read = readBody(body);
     if (read.kind === "malformed") return this.#tell(head.run, read);
     const attempt = new RunningAttempt(head, this.#services, this.#onProgress);
     this.#running.set(head.run, attempt);

@@ -1,9 +1,11 @@
 /**
- * What the task files of this isolate define. `task`, `every`, `cron`, `setup` and
+ * What the task files of this isolate define. `task`, `consume`, `every`, `cron`, `setup` and
  * `heartbeat.register` write to it while task files load; after that it is sealed. There is one for
  * each isolate, because each isolate has its own modules.
  */
 import type { StandardSchemaV1 } from "@standard-schema/spec";
+import type { ReadArguments } from "./arguments.ts";
+import type { ConsumerDescriptor } from "./consumer.ts";
 import type { TaskDescriptor } from "./descriptor.ts";
 import type { Definitions } from "./definitions.ts";
 import { DefinitionError } from "./errors.ts";
@@ -13,6 +15,8 @@ import type { ScheduleDescriptor } from "./schedule.ts";
 /** What an attempt runs. */
 export interface Runnable {
   readonly input: StandardSchemaV1 | undefined;
+  /** From what crossed to the isolate to the arguments. Default: Celery's triple. */
+  readonly read?: (body: string) => ReadArguments;
   readonly run: (...args: unknown[]) => unknown;
 }
 
@@ -24,6 +28,11 @@ export interface RegisteredTask extends Runnable {
 /** A periodic callback as an isolate runs it. */
 export interface RegisteredPeriodic extends Runnable {
   readonly descriptor: PeriodicDescriptor;
+}
+
+/** A consumer as an isolate runs it. */
+export interface RegisteredConsumer extends Runnable {
+  readonly descriptor: ConsumerDescriptor;
 }
 
 export interface RegisteredSetup {
@@ -44,6 +53,8 @@ export class TaskRegistry {
   /** What all set-ups made, in one object; each `setup` returns this very object. */
   readonly settings: Settings = {};
   readonly #tasks = new Map<string, RegisteredTask>();
+  /** By the name of their descriptor. */
+  readonly #consumers = new Map<string, RegisteredConsumer>();
   readonly #setups: RegisteredSetup[] = [];
   readonly #schedules = new Map<string, ScheduleDescriptor>();
   readonly #periodic = new Map<string, RegisteredPeriodic>();
@@ -62,6 +73,7 @@ export class TaskRegistry {
   get definitions(): Definitions {
     return {
       tasks: this.tasks.map(({ descriptor }) => descriptor),
+      consumers: [...this.#consumers.values()].map(({ descriptor }) => descriptor),
       schedules: [...this.#schedules.values()],
       periodic: [...this.#periodic.values()].map(({ descriptor }) => descriptor),
     };
@@ -73,7 +85,7 @@ export class TaskRegistry {
 
   /** What an attempt of this name runs: a task, or what the node runs by itself. */
   runnable(name: string): Runnable | undefined {
-    return this.#periodic.get(name) ?? this.#tasks.get(name);
+    return this.#periodic.get(name) ?? this.#consumers.get(name) ?? this.#tasks.get(name);
   }
 
   /** @throws DefinitionError when the name is taken (naming both files), or after `seal`. */
@@ -88,6 +100,20 @@ export class TaskRegistry {
       );
     }
     this.#tasks.set(name, task);
+  }
+
+  /** @throws DefinitionError when its queue has a consumer (naming both files), or after `seal`. */
+  addConsumer(consumer: RegisteredConsumer): void {
+    const { name, queue, file } = consumer.descriptor;
+    this.#refuseLate(`the consumer of queue ${JSON.stringify(queue)}`, file);
+    const other = this.#consumers.get(name);
+    if (other) {
+      throw new DefinitionError(
+        `Cannot consume queue ${JSON.stringify(queue)} in ${file}: it is already consumed in ` +
+          `${other.descriptor.file}; for each message to reach both, give each a queue of its own`,
+      );
+    }
+    this.#consumers.set(name, consumer);
   }
 
   /** @throws DefinitionError when the name is taken (naming both files), or after `seal`. */

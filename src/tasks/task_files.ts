@@ -42,11 +42,10 @@ export async function loadTaskFiles(paths: readonly string[]): Promise<LoadedTas
   const files = await findTaskFiles(paths);
   const known = new Set(files);
   for (const file of files) await loadTaskFile(file, known);
+  const { tasks, consumers, schedules, periodic } = registry.definitions;
   const used = new Set([
-    ...registry.tasks.map((task) => task.descriptor.file),
-    ...registry.definitions.schedules.map((schedule) => schedule.file),
+    ...[...tasks, ...consumers, ...schedules, ...periodic].map(({ file }) => file),
     ...registry.setups.map((setup) => setup.file),
-    ...registry.definitions.periodic.map(({ file }) => file),
   ]);
   return { files, idle: files.filter((file) => !used.has(file)) };
 }

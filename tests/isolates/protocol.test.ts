@@ -56,6 +56,17 @@ const fromIsolate: fc.Arbitrary<FromIsolate> = fc.oneof(
         timeoutMs: 1,
         isolation: "worker" as const,
       }],
+      consumers: [{
+        name: "consume c",
+        file: "/t.ts",
+        queue: "c",
+        timeoutMs: 1,
+        isolation: "worker",
+        exchange: "e",
+        keys: ["a.*"],
+        prefetch: 2,
+        noAck: false,
+      }],
       schedules: [{
         name: "s",
         spec: { kind: "every" as const, everyMs: 1_000 },
