@@ -5,6 +5,7 @@
  */
 import { getLogger } from "@logtape/logtape";
 import type { Broker } from "../broker/broker.ts";
+import { DeclarationError } from "../broker/errors.ts";
 import { BrokerCaller } from "../calls/broker_caller.ts";
 import type {
   AmqpBrokerConfig,
@@ -228,7 +229,7 @@ async function startWorker(
   try {
     await node.start(worker);
   } catch (error) {
-    if (!(error instanceof PoolStartError)) throw error;
+    if (!(error instanceof PoolStartError || error instanceof DeclarationError)) throw error;
     throw new StartupError(error.message, { cause: error });
   }
   return worker;

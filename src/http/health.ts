@@ -8,7 +8,12 @@ export type BrokerHealth =
 
 /** What a node's worker does now; `Worker.status` is one. */
 export interface WorkerHealth {
-  readonly consumers: readonly { readonly queue: string; readonly isLive: boolean }[];
+  readonly consumers: readonly {
+    readonly queue: string;
+    readonly isLive: boolean;
+    /** Somebody wants it not to be consumed now. */
+    readonly isPaused?: boolean;
+  }[];
   /** Attempts that run. */
   readonly running: number;
   /** Attempts that wait for a slot. */
@@ -59,8 +64,8 @@ export function obstacles(health: NodeHealth, front: FrontHealth | undefined): r
   }
   const consumers = health.worker?.().consumers;
   if (consumers?.length === 0) found.push("No queue is being consumed");
-  for (const { queue, isLive } of consumers ?? []) {
-    if (!isLive) found.push(`Queue "${queue}" is not being consumed`);
+  for (const { queue, isLive, isPaused } of consumers ?? []) {
+    if (!isLive && isPaused !== true) found.push(`Queue "${queue}" is not being consumed`);
   }
   return found;
 }

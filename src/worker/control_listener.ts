@@ -1,12 +1,19 @@
-/** Listens to Celery's remote control on behalf of the executor: revocations, here. */
+/** Listens to Celery's remote control: revocations for the executor, pauses and resumes of queues. */
 import type { Broker, PrivateQueue } from "../broker/broker.ts";
 import { CONTROL_EXCHANGE } from "../broker/topology.ts";
-import { decodeRevocation } from "../calls/wire/control_message.ts";
+import {
+  decodeQueueCommand,
+  decodeRevocation,
+  type QueueCommand,
+} from "../calls/wire/control_message.ts";
 
 export interface ControlListenerOptions {
   readonly broker: Broker;
   readonly node: string;
   readonly revoke: (id: string, terminate: boolean) => void;
+  readonly steer: (command: QueueCommand) => void;
+  /** It listens again after a while of deafness: what was said meanwhile was missed. */
+  readonly onBack: () => void;
 }
 
 export class ControlListener {
@@ -26,6 +33,9 @@ export class ControlListener {
       bindings: [{ exchange: CONTROL_EXCHANGE.name }],
     });
     this.#loop = this.#listen(this.#queue);
+    this.#queue.watch((name) => {
+      if (name !== undefined) this.#options.onBack();
+    });
   }
 
   async stop(): Promise<void> {
@@ -34,8 +44,10 @@ export class ControlListener {
   }
 
   async #listen(queue: PrivateQueue): Promise<void> {
-    const { node, revoke } = this.#options;
+    const { node, revoke, steer } = this.#options;
     for await (const delivery of queue) {
+      const command = decodeQueueCommand(delivery, node);
+      if (command !== undefined) steer(command);
       const revocation = decodeRevocation(delivery, node);
       for (const id of revocation?.ids ?? []) revoke(id, revocation?.terminate ?? false);
     }

@@ -49,6 +49,8 @@ export interface ExecutorOptions {
   readonly node: string;
   /** Most bytes that a compressed body may inflate to. */
   readonly maxBodyBytes: number;
+  /** A message of a queue is dealt with. */
+  readonly onSettled?: (queue: string) => void;
   readonly clock?: Clock;
 }
 
@@ -95,6 +97,7 @@ export class Executor {
       node: options.node,
       clock: this.#clock,
       onIdle: () => this.#checkIdle(),
+      ...(options.onSettled === undefined ? {} : { onSettled: options.onSettled }),
     });
   }
 

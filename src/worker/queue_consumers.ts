@@ -1,15 +1,13 @@
 /**
- * The worker's consumers, one for each queue: every delivery goes to the executor, and what is held
- * over all of them stays within the slots and the look-ahead.
+ * The worker's consumers of task queues: every delivery goes to the executor, and what is held over all
+ * of them stays within the slots and the look-ahead.
  */
-import { getLogger } from "@logtape/logtape";
-import type { Broker, Consumer } from "../broker/broker.ts";
+import type { Broker } from "../broker/broker.ts";
 import type { Delivery } from "../broker/message.ts";
 import { type Clock, systemClock, type Timer } from "../lifecycle/clock.ts";
+import { type ConsumerStatus, ConsumingQueue } from "./consuming_queue.ts";
 import type { LookAhead } from "./look_ahead.ts";
 import { sharePrefetch } from "./prefetch_share.ts";
-
-const log = getLogger(["coxswain", "worker"]);
 
 /** How often the shares are looked at. */
 const SHARE_EVERY_MS = 250;
@@ -29,9 +27,7 @@ export interface QueueConsumersOptions {
 }
 
 interface Consuming {
-  readonly consumer: Consumer;
-  readonly loop: Promise<void>;
-  prefetch: number;
+  readonly source: ConsumingQueue;
   /** Monotonic instant of the latest delivery. */
   lastAt: number;
 }
@@ -39,64 +35,62 @@ interface Consuming {
 export class QueueConsumers {
   readonly #options: QueueConsumersOptions;
   readonly #clock: Clock;
-  #consuming: Consuming[] = [];
+  readonly #consuming: readonly Consuming[];
   #timer: Timer | undefined;
 
   constructor(options: QueueConsumersOptions) {
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
+    const { broker, queues } = options;
+    const shares = this.#shares(queues.map(() => false));
+    this.#consuming = queues.map((queue, index) => {
+      const source = new ConsumingQueue({
+        broker,
+        queue,
+        prefetch: shares[index] ?? 1,
+        accept: (delivery) => this.#accept(consuming, delivery),
+        clock: this.#clock,
+      });
+      const consuming: Consuming = { source, lastAt: -Infinity };
+      return consuming;
+    });
   }
 
-  /** Consumers that the broker knows at this moment, by queue. */
-  get live(): readonly { readonly queue: string; readonly isLive: boolean }[] {
-    return this.#consuming.map(({ consumer }) => ({
-      queue: consumer.queue,
-      isLive: consumer.isLive,
-    }));
+  get sources(): readonly ConsumingQueue[] {
+    return this.#consuming.map(({ source }) => source);
+  }
+
+  get status(): readonly ConsumerStatus[] {
+    return this.sources.map(({ status }) => status);
+  }
+
+  /** A message of a queue is dealt with. */
+  countSettled(queue: string): void {
+    for (const { source } of this.#consuming) if (source.queue === queue) source.countSettled();
   }
 
   async start(): Promise<void> {
-    const { broker, queues } = this.#options;
-    const shares = this.#shares(queues.map(() => false));
-    for (const [index, queue] of queues.entries()) {
-      const prefetch = shares[index] ?? 1;
-      const consumer = await broker.consume(queue, { prefetch });
-      const consuming: Consuming = {
-        consumer,
-        prefetch,
-        lastAt: -Infinity,
-        loop: this.#consume(consumer, () => consuming),
-      };
-      this.#consuming.push(consuming);
-    }
+    for (const { source } of this.#consuming) await source.start();
     this.#shareLater();
   }
 
   /** Takes nothing more; what was handed out may still be settled. Idempotent. */
   async cancel(): Promise<void> {
     this.#timer?.cancel();
-    await Promise.all(this.#consuming.map(({ consumer }) => consumer.cancel()));
-    await Promise.all(this.#consuming.map(({ loop }) => loop));
+    await Promise.all(this.sources.map((source) => source.cancel()));
   }
 
   /** Gives back all that is unsettled. Idempotent. */
   async close(): Promise<void> {
-    await Promise.all(this.#consuming.map(({ consumer }) => consumer.close()));
+    await Promise.all(this.sources.map((source) => source.close()));
   }
 
-  async #consume(consumer: Consumer, own: () => Consuming): Promise<void> {
-    try {
-      for await (const delivery of consumer) {
-        const consuming = own();
-        const now = this.#clock.monotonic();
-        const wasQuiet = now - consuming.lastAt > QUIET_AFTER_MS;
-        consuming.lastAt = now;
-        this.#options.accept(delivery);
-        if (wasQuiet) this.#share();
-      }
-    } catch (error) {
-      log.error("The consumer of {queue} ended: {error}", { queue: consumer.queue, error });
-    }
+  #accept(consuming: Consuming, delivery: Delivery): void {
+    const now = this.#clock.monotonic();
+    const wasQuiet = now - consuming.lastAt > QUIET_AFTER_MS;
+    consuming.lastAt = now;
+    this.#options.accept(delivery);
+    if (wasQuiet) this.#share();
   }
 
   #shareLater(): void {
@@ -109,15 +103,12 @@ export class QueueConsumers {
   #share(): void {
     const quietSince = this.#clock.monotonic() - QUIET_AFTER_MS;
     const shares = this.#shares(
-      this.#consuming.map(({ consumer, lastAt }) =>
-        lastAt >= quietSince || this.#options.holds(consumer.queue)
+      this.#consuming.map(({ source, lastAt }) =>
+        lastAt >= quietSince || this.#options.holds(source.queue)
       ),
     );
-    for (const [index, consuming] of this.#consuming.entries()) {
-      const share = shares[index] ?? 1;
-      if (share === consuming.prefetch) continue;
-      consuming.prefetch = share;
-      consuming.consumer.setPrefetch(share);
+    for (const [index, { source }] of this.#consuming.entries()) {
+      source.setPrefetch(shares[index] ?? 1);
     }
   }
 

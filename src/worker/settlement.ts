@@ -32,8 +32,8 @@ export interface SettlementFacts {
   readonly isStopping: boolean;
 }
 
-/** What `throw new Retry()` does where the task has no policy. */
-const DEFAULT_RETRY: RetryPolicy = {
+/** What `throw new Retry()` does where the task has no policy; a consumer's failures follow it too. */
+export const DEFAULT_RETRY: RetryPolicy = {
   limit: 3,
   backoff: "exponential",
   baseMs: 1_000,
@@ -41,7 +41,7 @@ const DEFAULT_RETRY: RetryPolicy = {
 };
 
 /** Pause after a process could not be made ready for a message. */
-const NOT_READY_PAUSE_MS = 1_000;
+export const NOT_READY_PAUSE_MS = 1_000;
 
 export function settle(end: AttemptEnd, facts: SettlementFacts): Settlement {
   const { task } = facts;
@@ -100,7 +100,13 @@ function nextAttempt(
 ): Settlement | undefined {
   const policy = descriptor.retry ?? DEFAULT_RETRY;
   if (task.retries >= policy.limit) return undefined;
-  const growth = policy.backoff === "exponential" ? 2 ** task.retries : 1;
-  const pauseMs = afterMs ?? Math.min(policy.baseMs * growth, policy.capMs);
+  const pauseMs = afterMs ?? pauseBefore(policy, task.retries);
   return { kind: "try_again", pauseMs, headers: { retries: task.retries + 1 } };
+}
+
+/** The policy's pause after so many retries, in milliseconds. */
+export function pauseBefore({ backoff, baseMs, capMs }: RetryPolicy, retries: number): number {
+  // 2^30 times anything is past any cap, and the power stays finite.
+  const growth = backoff === "exponential" ? 2 ** Math.min(retries, 30) : 1;
+  return Math.min(baseMs * growth, capMs);
 }

@@ -12,6 +12,7 @@ import { COX } from "../calls/wire/names.ts";
 import { encodeReply, type Reply, type ReplyAddress } from "../calls/wire/reply_message.ts";
 import { deadLetter, type ReceivedTask, republished } from "../calls/wire/task_message.ts";
 import type { Clock } from "../lifecycle/clock.ts";
+import { bury } from "./dead_letters.ts";
 import type { Settlement } from "./settlement.ts";
 
 const log = getLogger(["coxswain", "worker"]);
@@ -27,6 +28,8 @@ export interface SettlerOptions {
   readonly clock: Clock;
   /** Called whenever the last settlement underway has ended. */
   readonly onIdle: () => void;
+  /** A message of a queue is dealt with. */
+  readonly onSettled?: (queue: string) => void;
 }
 
 /** What is settled: a delivery, what was read of it, and who is told. */
@@ -111,7 +114,10 @@ export class Settler {
   /** Acks once `work` is done. */
   #finish(delivery: Delivery, work: Promise<void>): void {
     this.#underway++;
-    work.then(() => delivery.ack(), (error: unknown) => {
+    work.then(() => {
+      delivery.ack();
+      this.#options.onSettled?.(delivery.queue);
+    }, (error: unknown) => {
       log.warn("A settlement could not be published: {error}", { queue: delivery.queue, error });
       // It comes back at once, and what stopped it is likely still there.
       this.after(FAILED_PAUSE_MS, delivery, () => delivery.nack({ requeue: true }));
@@ -140,17 +146,10 @@ export class Settler {
       node: this.#options.node,
       at: this.#options.clock.now(),
     });
-    const options = { confirm: true, mandatory: true };
-    const result = await publishPatiently(
-      this.#options.broker,
-      letter,
-      options,
-      ANSWER_PATIENCE_MS,
-    );
-    if (result !== "returned") return;
-    // Somebody has deleted the queue since this worker started.
-    await this.#options.broker.declareQueue(DEAD_LETTERS_QUEUE);
-    await this.#publish(letter, options);
+    const { broker } = this.#options;
+    await bury(broker, letter, (message, options) => {
+      return publishPatiently(broker, message, options, ANSWER_PATIENCE_MS);
+    });
   }
 
   #publishAgain(

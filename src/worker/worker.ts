@@ -1,9 +1,10 @@
 /**
- * A worker: its pool of isolates, the queues of their tasks, and the executor between them. Starts in
- * the order in which the parts need each other and stops in the reverse, in two phases.
+ * A worker: its pool of isolates, the queues of their tasks and consumers, and what runs in between.
+ * Starts in the order in which the parts need each other and stops in the reverse, in two phases.
  */
 import { getLogger } from "@logtape/logtape";
-import type { Broker } from "../broker/broker.ts";
+import type { Broker, ExchangeType } from "../broker/broker.ts";
+import { DeclarationError } from "../broker/errors.ts";
 import { publishPatiently } from "../broker/publish_patiently.ts";
 import {
   DEAD_EXCHANGE,
@@ -15,10 +16,14 @@ import type { Pool } from "../isolates/pool.ts";
 import type { Component } from "../lifecycle/component.ts";
 import type { NodesChannel } from "../nodes/nodes_channel.ts";
 import type { TaskDescriptor } from "../tasks/descriptor.ts";
+import type { ConsumerDescriptor } from "../tasks/consumer.ts";
+import type { ConsumerStatus } from "./consuming_queue.ts";
 import { ControlListener } from "./control_listener.ts";
 import { Executor } from "./executor.ts";
 import { LookAhead } from "./look_ahead.ts";
+import { MessageConsumers } from "./message_consumers.ts";
 import { QueueConsumers } from "./queue_consumers.ts";
+import { QueueSteering } from "./queue_steering.ts";
 import { Revocations } from "./revocations.ts";
 
 const log = getLogger(["coxswain", "worker"]);
@@ -28,8 +33,10 @@ export interface WorkerOptions {
   readonly nodes: NodesChannel;
   readonly pool: Pool;
   readonly node: string;
-  /** Queues to serve; absent: the queues of the tasks. */
+  /** Queues to serve; absent: the queues of the tasks and consumers. */
   readonly queues?: readonly string[];
+  /** Exchanges of the configuration: name → type. Default: none. */
+  readonly exchanges?: ReadonlyMap<string, ExchangeType>;
   readonly queueType: "classic" | "quorum";
   /** Attempts that may run at once: isolates × slots. */
   readonly slots: number;
@@ -40,7 +47,8 @@ export interface WorkerOptions {
 }
 
 export interface WorkerStatus {
-  readonly consumers: readonly { readonly queue: string; readonly isLive: boolean }[];
+  /** Of tasks' queues, and of consumers of messages. */
+  readonly consumers: readonly ConsumerStatus[];
   readonly running: number;
   readonly waiting: number;
   readonly stuckIsolates: number;
@@ -51,6 +59,7 @@ export class Worker implements Component {
   readonly #options: WorkerOptions;
   #executor: Executor | undefined;
   #consumers: QueueConsumers | undefined;
+  #messages: MessageConsumers | undefined;
   #control: ControlListener | undefined;
 
   constructor(options: WorkerOptions) {
@@ -59,18 +68,21 @@ export class Worker implements Component {
 
   get status(): WorkerStatus {
     return {
-      consumers: this.#consumers?.live ?? [],
-      running: this.#executor?.running ?? 0,
-      waiting: this.#executor?.waiting ?? 0,
+      consumers: [...this.#consumers?.status ?? [], ...this.#messages?.status ?? []],
+      running: (this.#executor?.running ?? 0) + (this.#messages?.running ?? 0),
+      waiting: (this.#executor?.waiting ?? 0) + (this.#messages?.waiting ?? 0),
       stuckIsolates: this.#options.pool.stats.stuck,
     };
   }
 
   async start(): Promise<void> {
     const { broker, nodes, pool, node, slots } = this.#options;
-    const { tasks: known } = await pool.start();
-    const queues = this.#options.queues ?? [...new Set(known.map(({ queue }) => queue))];
-    const served = known.filter(({ queue }) => queues.includes(queue));
+    const { tasks: known, consumers: listed } = await pool.start();
+    const isServed = ({ queue }: { readonly queue: string }) =>
+      this.#options.queues?.includes(queue) ?? true;
+    const served = known.filter(isServed);
+    const consumers = listed.filter(isServed);
+    const queues = taskQueues(this.#options.queues, known, consumers);
     await this.#declare(queues);
 
     const lookAhead = new LookAhead(this.#options.lookAhead, slots);
@@ -85,15 +97,21 @@ export class Worker implements Component {
       isServedElsewhere: (task, queue) => nodes.isServedElsewhere(task, queue),
       node,
       maxBodyBytes: this.#options.maxBodyBytes,
+      onSettled: (queue) => this.#consumers?.countSettled(queue),
     });
     this.#executor = executor;
-    this.#control = new ControlListener({
+    const messages = new MessageConsumers({
       broker,
+      runner: pool,
+      consumers,
+      exchanges: this.#options.exchanges ?? new Map(),
+      queueType: this.#options.queueType,
+      slots,
       node,
-      revoke: (id, terminate) => executor.revoke(id, terminate),
     });
-    await this.#control.start();
-    this.#consumers = new QueueConsumers({
+    this.#messages = messages;
+    await messages.declare();
+    const tasks = new QueueConsumers({
       broker,
       queues,
       slots,
@@ -101,24 +119,41 @@ export class Worker implements Component {
       accept: (delivery) => executor.accept(delivery),
       holds: (queue) => executor.holds(queue),
     });
-    await this.#consumers.start();
+    this.#consumers = tasks;
+    const steering = new QueueSteering(broker, [...tasks.sources, ...messages.sources]);
+    this.#control = new ControlListener({
+      broker,
+      node,
+      revoke: (id, terminate) => executor.revoke(id, terminate),
+      steer: (command) => steering.hear(command),
+      onBack: () => steering.followLater(),
+    });
+    await this.#control.start();
+    // Looked at once it listens, so that no change is missed.
+    await steering.follow();
+    await tasks.start();
+    await messages.start();
     await nodes.serve(served);
-    this.#tell(served, queues);
+    this.#tell(served, consumers, queues);
   }
 
   /** Takes no new work, finishes what runs until `abort`, then stops it and gives it back. */
   async stop(abort?: AbortSignal): Promise<void> {
     const executor = this.#executor;
+    const messages = this.#messages;
     await this.#options.nodes.withdraw();
-    await this.#consumers?.cancel();
+    await Promise.all([this.#consumers?.cancel(), messages?.cancel()]);
     executor?.stopAccepting();
-    const abortRunning = () => executor?.abortRunning();
+    const abortRunning = () => {
+      executor?.abortRunning();
+      messages?.abortRunning();
+    };
     if (abort?.aborted) abortRunning();
     else abort?.addEventListener("abort", abortRunning, { once: true });
-    await executor?.idle();
+    await Promise.all([executor?.idle(), messages?.idle()]);
     abort?.removeEventListener("abort", abortRunning);
     await this.#control?.stop();
-    await this.#consumers?.close();
+    await Promise.all([this.#consumers?.close(), messages?.close()]);
     await this.#options.pool.stop(abort);
   }
 
@@ -140,17 +175,48 @@ export class Worker implements Component {
     }
   }
 
-  #tell(served: readonly TaskDescriptor[], queues: readonly string[]): void {
+  #tell(
+    served: readonly TaskDescriptor[],
+    consumers: readonly ConsumerDescriptor[],
+    queues: readonly string[],
+  ): void {
     log.info("Serving {count} tasks from {queues}", {
       count: served.length,
       queues: queues.join(", "),
       tasks: served.map(({ name }) => name).join(" "),
     });
+    if (consumers.length > 0) {
+      log.info("Consuming messages from {queues}", {
+        queues: consumers.map(({ queue }) => queue).join(", "),
+      });
+    }
     for (const queue of queues) {
       if (served.some((task) => task.queue === queue)) continue;
       log.warn("No task of this worker is on queue {queue}", { queue });
     }
   }
+}
+
+/**
+ * The queues to take tasks from.
+ * @throws DeclarationError where a consumer has one of them too: it would get tasks' requests.
+ */
+function taskQueues(
+  given: readonly string[] | undefined,
+  tasks: readonly TaskDescriptor[],
+  consumers: readonly ConsumerDescriptor[],
+): readonly string[] {
+  for (const { queue, file } of consumers) {
+    const task = tasks.find((one) => one.queue === queue);
+    if (task === undefined) continue;
+    throw new DeclarationError(
+      `Cannot consume queue "${queue}" (${file}): task "${task.name}" (${task.file}) is taken from ` +
+        "it, and a queue is for the one or the other",
+    );
+  }
+  const queues = new Set(given ?? tasks.map(({ queue }) => queue));
+  for (const { queue } of consumers) queues.delete(queue);
+  return [...queues];
 }
 
 /** How long a channel message of a task waits for the broker to come back. */

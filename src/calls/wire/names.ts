@@ -24,6 +24,15 @@ export const COX = {
   hops: "cox-hops",
   /** How many processes that ran this message alone have died by it. */
   deaths: "cox-deaths",
+  /** On consumed messages that are tried again: where they were published first, … */
+  exchange: "cox-exchange",
+  routingKey: "cox-routing-key",
+  /** … what `context.id` is, how many attempts have failed, and how, the latest ones, … */
+  consumedId: "cox-consumed-id",
+  failures: "cox-failures",
+  history: "cox-history",
+  /** … and, where their pause was cut short, when it ends (ISO 8601). */
+  notBefore: "cox-not-before",
   /** On replies: the outcome's kind, where Celery's status does not tell it. */
   outcome: "cox-outcome",
   /** On replies: what the task set on `context.headers`. */
