@@ -25,6 +25,7 @@ function ours(): HttpHandler {
   const app = createApp({
     caller,
     directory: { list: () => [], settled: () => Promise.resolve(), isSettled: true },
+    nodes: { list: () => [] },
     health: { node: "bench", broker: () => ({ kind: "connected", since: new Date() }) },
     options: { host: "127.0.0.1", maxBodyBytes: 12 * 2 ** 20, exposeErrors: false },
   });

@@ -6,8 +6,10 @@ import { createAmqpBroker } from "../../src/broker/amqp/amqp_broker.ts";
 import type { Broker } from "../../src/broker/broker.ts";
 import { EmbeddedBroker } from "../../src/broker/embedded/embedded_broker.ts";
 import { BrokerCaller } from "../../src/calls/broker_caller.ts";
+import { Heartbeat } from "../../src/heartbeat/ticker.ts";
 import { createPool } from "../../src/isolates/pool.ts";
 import { NodesChannel } from "../../src/nodes/nodes_channel.ts";
+import { PeriodicCallbacks } from "../../src/worker/periodic.ts";
 import { Worker } from "../../src/worker/worker.ts";
 
 const ROOT = new URL("../../", import.meta.url);
@@ -93,6 +95,7 @@ export async function openEmbedded(isolates: number): Promise<BenchCaller> {
     broker,
     nodes,
     pool,
+    periodic: new PeriodicCallbacks(new Heartbeat()),
     node: "bench",
     queueType: "classic",
     slots: isolates,

@@ -1,5 +1,5 @@
 /** What a command line asks for, parsed and checked: all that the composition root needs to know. */
-import type { CallConfig, NodeConfig, TasksConfig } from "../config/config.ts";
+import type { CallConfig, ListConfig, NodeConfig } from "../config/config.ts";
 
 export type Command =
   /** Run a node until it is told to stop. */
@@ -11,8 +11,8 @@ export type Command =
     readonly task: string;
     readonly input?: string;
   }
-  /** List the tasks that a front knows. */
-  | { readonly kind: "tasks"; readonly config: TasksConfig };
+  /** List the tasks or the nodes that a front knows, or that answer over a broker. */
+  | { readonly kind: "list"; readonly config: ListConfig };
 
 /** What comes of a command line. */
 export type Parsed =

@@ -87,12 +87,29 @@ export const COMMANDS: Readonly<Record<Mode, CommandText>> = {
   tasks: {
     brief: "List the tasks that a front knows, with their queues and limits.",
     description: [
-      "Asks a front which tasks its workers serve now, and which it remembers.",
+      "Asks a front which tasks its workers serve now, and which it remembers; or, where --amqp-url " +
+      "names a RabbitMQ, the workers there.",
     ],
     usage: "[FLAGS]",
     examples: [
       ["app tasks", "ask the front on this machine"],
       ["app tasks --url http://front:8888 --json", "another front, for programs"],
+      ["app tasks --amqp-url amqp://localhost", "past any front"],
+    ],
+  },
+  nodes: {
+    brief: "List the nodes: who is alive, late, gone or has left, and what they do.",
+    description: [
+      "Asks a front what its roster says; or, where --amqp-url names a RabbitMQ, the nodes there, of " +
+      "whom only those that live answer.",
+      "A node is late when 2 of its beacons are missing, gone when 4 are. One that sends no beacons " +
+      "(--heartbeat-broadcast 0) is unknown.",
+    ],
+    usage: "[FLAGS]",
+    examples: [
+      ["app nodes", "ask the front on this machine"],
+      ["app nodes --url http://front:8888 --json", "another front, for programs"],
+      ["app nodes --amqp-url amqp://localhost", "past any front"],
     ],
   },
 };

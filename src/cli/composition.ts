@@ -1,6 +1,6 @@
 /** What the command line asks of the composition root, run.ts: the parts that need adapters. */
 import type { Caller } from "../calls/call.ts";
-import type { AmqpBrokerConfig, CallConfig, NodeConfig } from "../config/config.ts";
+import type { AmqpBrokerConfig, CallConfig, ListConfig, NodeConfig } from "../config/config.ts";
 
 /** What only the program's entry knows. */
 export interface ProgramFacts {
@@ -13,6 +13,13 @@ export interface ProgramFacts {
 /** A caller with its own connection. */
 export interface OpenCaller {
   readonly caller: Caller;
+  close(): Promise<void>;
+}
+
+/** What nodes told over a broker, as a front would list it: JSON texts of arrays. */
+export interface OpenLists {
+  tasks(): Promise<string>;
+  nodes(): Promise<string>;
   close(): Promise<void>;
 }
 
@@ -32,4 +39,13 @@ export interface CompositionRoot {
     broker: AmqpBrokerConfig,
     signal: AbortSignal,
   ): Promise<OpenCaller>;
+  /**
+   * Connects to a broker and waits until the nodes there have told who they are and what they serve.
+   * @throws BrokerAwayError or BrokerRefusedError when the broker cannot be had.
+   */
+  openBrokerLists(
+    config: ListConfig,
+    broker: AmqpBrokerConfig,
+    signal: AbortSignal,
+  ): Promise<OpenLists>;
 }

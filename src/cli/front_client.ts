@@ -56,8 +56,17 @@ export class FrontClient implements Caller {
   }
 
   /** The front's list of tasks as it sent it: JSON text of an array. */
-  async tasks(): Promise<string> {
-    const response = await this.#ask("/tasks", {});
+  tasks(): Promise<string> {
+    return this.#list("/tasks");
+  }
+
+  /** The front's list of nodes as it sent it: JSON text of an array. */
+  nodes(): Promise<string> {
+    return this.#list("/nodes");
+  }
+
+  async #list(path: string): Promise<string> {
+    const response = await this.#ask(path, {});
     const text = await response.text();
     if (response.ok) return text;
     throw new StartupError(`The front at ${this.#front.url} refused: ${problemOf(text).detail}`);

@@ -3,11 +3,12 @@
  * not wait for a broker's code, and a call not for HTTP's.
  */
 import { getLogger } from "@logtape/logtape";
+import type { ListConfig } from "../config/config.ts";
 import { processSurroundings } from "../config/surroundings.ts";
 import { configureLogging } from "../observe/logging.ts";
 import { thisProgram } from "../platform/runtime.ts";
 import type { Command } from "./command.ts";
-import type { CompositionRoot, ProgramFacts } from "./composition.ts";
+import type { CompositionRoot, OpenLists, ProgramFacts } from "./composition.ts";
 import { EXIT } from "./exit_code.ts";
 import { type Output, processOutput } from "./output.ts";
 import { parseCommandLine } from "./parse.ts";
@@ -57,11 +58,47 @@ async function runCommand(
       return await (await loadRoot()).runNode(command.config, program);
     case "call":
       return await runCallCommand(command, output, loadRoot);
-    case "tasks": {
+    case "list":
+      return await runListCommand(command.config, output, loadRoot);
+  }
+}
+
+async function runListCommand(
+  config: ListConfig,
+  output: Output,
+  loadRoot: () => Promise<CompositionRoot>,
+): Promise<number> {
+  const { target } = config;
+  switch (target.kind) {
+    case "front": {
       const { FrontClient } = await import("./front_client.ts");
-      const { runTasks } = await import("./tasks_command.ts");
-      return await runTasks(command.config, new FrontClient(command.config.target), output);
+      return await list(config, new FrontClient(target), output);
     }
+    case "broker": {
+      const interrupt = new AbortController();
+      const abort = () => interrupt.abort();
+      process.once("SIGINT", abort).once("SIGTERM", abort);
+      const { openBrokerLists } = await loadRoot();
+      const lists = await openBrokerLists(config, target.broker, interrupt.signal);
+      try {
+        return await list(config, lists, output);
+      } finally {
+        await lists.close();
+      }
+    }
+  }
+}
+
+async function list(
+  config: ListConfig,
+  source: Pick<OpenLists, "tasks" | "nodes">,
+  output: Output,
+): Promise<number> {
+  switch (config.mode) {
+    case "tasks":
+      return await (await import("./tasks_command.ts")).runTasks(config, source, output);
+    case "nodes":
+      return await (await import("./nodes_command.ts")).runNodes(config, source, output);
   }
 }
 

@@ -23,6 +23,8 @@ export interface Terminal {
   readonly columns?: number;
 }
 
+const NODE_MODES: ReadonlySet<Mode> = new Set(["all", "serve", "work"]);
+
 /** Parses the arguments, without the program's own name. */
 export function parseCommandLine(
   args: readonly string[],
@@ -43,7 +45,7 @@ export function parseCommandLine(
       return { kind: "command", command: commandOf(loaded.config, apart.words) };
     case "refused":
       return wrongUsage(
-        `Cannot ${mode === "call" || mode === "tasks" ? "run" : "start"} ${mode}: ${
+        `Cannot ${NODE_MODES.has(mode) ? "start" : "run"} ${mode}: ${
           loaded.problems.length === 1
             ? "there is a problem with its settings"
             : `there are ${loaded.problems.length} problems with its settings`
@@ -141,7 +143,8 @@ function commandOf(config: Config, words: Words): Command {
         ...(words.input === undefined ? {} : { input: words.input }),
       };
     case "tasks":
-      return { kind: "tasks", config };
+    case "nodes":
+      return { kind: "list", config };
   }
 }
 

@@ -28,7 +28,7 @@ export interface Words {
 export type WordsParser = Parser<"sync", Words, unknown>;
 type FlagParser = Parser<"sync", readonly string[] | boolean | undefined, unknown>;
 
-export const MODES: readonly Mode[] = ["all", "serve", "work", "call", "tasks"];
+export const MODES: readonly Mode[] = ["all", "serve", "work", "call", "tasks", "nodes"];
 
 /** All commands: for help, completion, and words that are no command. */
 export function programParser(programName: string): WordsParser {
@@ -38,6 +38,7 @@ export function programParser(programName: string): WordsParser {
     commandParser("work", programName),
     commandParser("call", programName),
     commandParser("tasks", programName),
+    commandParser("nodes", programName),
   );
 }
 

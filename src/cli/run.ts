@@ -12,14 +12,20 @@ import type {
   BrokerConfig,
   CallConfig,
   CallsConfig,
+  ListConfig,
   NodeConfig,
   WorkerConfig,
 } from "../config/config.ts";
+import type { Load } from "../heartbeat/beacon.ts";
+import { HeartbeatExchangeError, NodeHeartbeat } from "../heartbeat/node_heartbeat.ts";
+import type { Component } from "../lifecycle/component.ts";
 import { NodesChannel } from "../nodes/nodes_channel.ts";
+import { RosterKeeper } from "../nodes/roster_keeper.ts";
 import { VERSION } from "../version.ts";
-import type { Worker } from "../worker/worker.ts";
-import type { OpenCaller, ProgramFacts } from "./composition.ts";
+import type { Worker, WorkerStatus } from "../worker/worker.ts";
+import type { OpenCaller, OpenLists, ProgramFacts } from "./composition.ts";
 import { Node } from "./node.ts";
+import { Presence } from "./presence.ts";
 import { StartupError } from "./startup_error.ts";
 
 const log = getLogger(["coxswain", "node"]);
@@ -51,7 +57,8 @@ export async function openBrokerCaller(
   const node = new Node(config.node);
   try {
     const connection = await openBroker(node, broker, config.node.id, signal);
-    const nodes = await startNodes(node, connection, config.node.id);
+    const nodes = nodesChannel(connection, config.node.id);
+    await node.start(nodes);
     const caller = await startCaller(node, connection, nodes, config.calls, config.node.id);
     await nodes.settled(signal);
     return { caller, close: () => node.stopParts(AbortSignal.abort()) };
@@ -61,30 +68,98 @@ export async function openBrokerCaller(
   }
 }
 
+/** Looks at nodes without being one, for the command line. See `CompositionRoot`. */
+export async function openBrokerLists(
+  config: ListConfig,
+  broker: AmqpBrokerConfig,
+  signal: AbortSignal,
+): Promise<OpenLists> {
+  const node = new Node(config.node);
+  try {
+    const { id } = config.node;
+    const connection = await openBroker(node, broker, id, signal);
+    const nodes = nodesChannel(connection, id);
+    const roster = rosterKeeper(connection, nodes, id, config.heartbeatExchange, false);
+    await startExplained(node, roster);
+    await node.start(nodes);
+    await nodes.settled(signal);
+    return {
+      tasks: () => Promise.resolve(JSON.stringify(nodes.list())),
+      nodes: () => Promise.resolve(JSON.stringify(roster.list())),
+      close: () => node.stopParts(AbortSignal.abort()),
+    };
+  } catch (error) {
+    await node.stopParts(AbortSignal.abort());
+    throw error;
+  }
+}
+
 async function startParts(node: Node, config: NodeConfig, program: ProgramFacts): Promise<void> {
   const { id } = config.node;
   const broker = await openBroker(node, config.broker, id);
-  const isAlone = config.broker.kind === "embedded";
-  const nodes = await startNodes(node, broker, id, isAlone ? 0 : undefined);
-  const worker = config.mode === "serve"
-    ? undefined
-    : await startWorker(node, config, program, broker, nodes);
+  let worker: Worker | undefined;
+  let caller: BrokerCaller | undefined;
+  const heartbeat = new NodeHeartbeat({
+    broker,
+    settings: config.heartbeat,
+    facts: () => ({
+      node: id,
+      role: config.mode,
+      version: VERSION,
+      load: loadOf(worker, caller),
+      tasks: worker?.served.map(({ name }) => name) ?? [],
+    }),
+  });
+  const nodes = nodesChannel(broker, id, config.broker.kind === "embedded" ? 0 : undefined);
+  const roster = rosterKeeper(broker, nodes, id, config.heartbeat.exchange, true);
+  // Before the channel, so that it hears who answers the channel's first question.
+  if (config.mode !== "work") await startExplained(node, roster);
+  await node.start(nodes);
+  if (config.mode !== "serve") {
+    worker = await startWorker(node, config, program, broker, nodes, heartbeat);
+  }
   const health = {
     node: id,
     broker: () => broker.state,
+    heartbeat: () => heartbeat.status,
     isStopping: () => node.isStopping,
-    ...(worker === undefined ? {} : { worker: () => worker.status }),
+    ...healthOf(worker),
   };
-  if (config.mode === "work") {
-    if (config.health === undefined) return;
+  if (config.mode !== "work") {
+    caller = await startCaller(node, broker, nodes, config.calls, id, config.http.maxBodyBytes);
+    const { createApp } = await import("../http/app.ts");
+    const app = createApp({
+      caller,
+      directory: nodes,
+      nodes: roster,
+      health,
+      options: config.http,
+    });
+    await listen(node, config.http, app, "front");
+  } else if (config.health !== undefined) {
     const { createHealthApp } = await import("../http/app.ts");
     await listen(node, config.health, createHealthApp({ health }), "health");
-    return;
   }
-  const caller = await startCaller(node, broker, nodes, config.calls, id, config.http.maxBodyBytes);
-  const { createApp } = await import("../http/app.ts");
-  const app = createApp({ caller, directory: nodes, health, options: config.http });
-  await listen(node, config.http, app, "front");
+  await startExplained(node, new Presence(heartbeat, nodes));
+}
+
+function healthOf(worker: Worker | undefined): { readonly worker?: () => WorkerStatus } {
+  return worker === undefined ? {} : { worker: () => worker.status };
+}
+
+/** What a beacon says of what the node does now. */
+function loadOf(worker: Worker | undefined, caller: BrokerCaller | undefined): Load {
+  const idle = { running: 0, waiting: 0, isolates: 0, stuckIsolates: 0, consumers: [] };
+  const { running, waiting, isolates, stuckIsolates, consumers } = worker?.status ?? idle;
+  return {
+    running,
+    waiting,
+    isolates,
+    stuckIsolates,
+    consumers,
+    memoryBytes: process.memoryUsage.rss(),
+    ...(caller === undefined ? {} : { pendingCalls: caller.pending }),
+  };
 }
 
 async function openBroker(
@@ -130,19 +205,32 @@ async function amqpBroker({ url, tls }: AmqpBrokerConfig, name: string): Promise
   return createAmqpBroker({ url, name, ...(tls === undefined ? {} : { tls }) });
 }
 
-async function startNodes(
-  node: Node,
-  broker: Broker,
-  id: string,
-  settleMs?: number,
-): Promise<NodesChannel> {
-  const nodes = new NodesChannel({
+function nodesChannel(broker: Broker, id: string, settleMs?: number): NodesChannel {
+  return new NodesChannel({
     broker,
     node: id,
     ...(settleMs === undefined ? {} : { settleMs }),
   });
-  await node.start(nodes);
-  return nodes;
+}
+
+function rosterKeeper(
+  broker: Broker,
+  nodes: NodesChannel,
+  node: string,
+  exchange: string,
+  publishes: boolean,
+): RosterKeeper {
+  return new RosterKeeper({ broker, nodes, node, exchange, publishes });
+}
+
+/** Starts a part that needs the exchange of beacons, which an operator can put right. */
+async function startExplained(node: Node, part: Component): Promise<void> {
+  try {
+    await node.start(part);
+  } catch (error) {
+    if (!(error instanceof HeartbeatExchangeError)) throw error;
+    throw new StartupError(error.message, { cause: error });
+  }
 }
 
 async function startCaller(
@@ -177,12 +265,15 @@ async function startWorker(
   program: ProgramFacts,
   broker: Broker,
   nodes: NodesChannel,
+  heartbeat: NodeHeartbeat,
 ): Promise<Worker> {
   const { worker: settings, node: { id } } = config;
   const { createPool, PoolStartError } = await import("../isolates/pool.ts");
   const { publishOnChannel, Worker } = await import("../worker/worker.ts");
   const { taskLogger } = await import("../worker/task_log.ts");
+  const { PeriodicCallbacks } = await import("../worker/periodic.ts");
   const slots = settings.isolates * settings.slots;
+  const periodic = new PeriodicCallbacks(heartbeat.ticker);
   const pool = createPool({
     entryUrl: program.isolateEntry,
     selfCommand: program.selfCommand,
@@ -200,6 +291,7 @@ async function startWorker(
         await publishOnChannel(broker, channel, json);
         return null;
       },
+      ...periodic.asks,
     },
     onStuck: (stuck) => {
       log.warn("{stuck} killed isolates are held by native code", { stuck });
@@ -218,6 +310,7 @@ async function startWorker(
     broker,
     nodes,
     pool,
+    periodic,
     node: id,
     ...(settings.queues === undefined ? {} : { queues: settings.queues }),
     queueType: config.broker.kind === "amqp" ? config.broker.queueType : "classic",

@@ -88,6 +88,16 @@ export interface NodeIdentity {
   readonly graceMs: number;
 }
 
+/** The node's ticker and its beacons. */
+export interface HeartbeatConfig {
+  /** A beat is logged so often; 0: never. */
+  readonly logEveryMs: number;
+  /** A beacon is broadcast so often; 0: none is. */
+  readonly broadcastEveryMs: number;
+  /** Fanout exchange for beacons. */
+  readonly exchange: string;
+}
+
 export type LogLevel = "trace" | "debug" | "info" | "warning" | "error" | "fatal";
 
 export interface LogConfig {
@@ -100,6 +110,7 @@ export interface LogConfig {
 
 interface NodeBase {
   readonly node: NodeIdentity;
+  readonly heartbeat: HeartbeatConfig;
   readonly log: LogConfig;
 }
 
@@ -159,14 +170,17 @@ export interface CallConfig {
   readonly log: LogConfig;
 }
 
-/** `app tasks`. */
-export interface TasksConfig {
-  readonly mode: "tasks";
-  readonly target: Extract<CallTarget, { kind: "front" }>;
+/** `app tasks` and `app nodes`. */
+export interface ListConfig {
+  readonly mode: "tasks" | "nodes";
+  readonly node: NodeIdentity;
+  readonly target: CallTarget;
+  /** Fanout exchange for beacons, where a broker is asked. */
+  readonly heartbeatExchange: string;
   readonly json: boolean;
   readonly log: LogConfig;
 }
 
-export type Config = NodeConfig | CallConfig | TasksConfig;
+export type Config = NodeConfig | CallConfig | ListConfig;
 /** The commands that settings belong to. */
 export type Mode = Config["mode"];

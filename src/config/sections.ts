@@ -8,7 +8,9 @@ import type {
   CallTarget,
   Config,
   HealthConfig,
+  HeartbeatConfig,
   HttpConfig,
+  ListConfig,
   LogConfig,
   LogLevel,
   Mode,
@@ -35,6 +37,7 @@ export function buildConfig(mode: Mode, draft: Draft, surroundings: Surroundings
       return {
         mode,
         node: nodeSection(draft, surroundings),
+        heartbeat: heartbeatSection(draft),
         log: logSection(draft, "info", tokens, broker),
         broker,
         http: httpSection(draft, tokens),
@@ -48,6 +51,7 @@ export function buildConfig(mode: Mode, draft: Draft, surroundings: Surroundings
       return {
         mode,
         node: nodeSection(draft, surroundings),
+        heartbeat: heartbeatSection(draft),
         log: logSection(draft, "info", tokens, broker),
         broker,
         http: httpSection(draft, tokens),
@@ -60,6 +64,7 @@ export function buildConfig(mode: Mode, draft: Draft, surroundings: Surroundings
       return {
         mode,
         node: nodeSection(draft, surroundings),
+        heartbeat: heartbeatSection(draft),
         log: logSection(draft, "info", {}, broker),
         broker,
         worker: workerSection(draft, surroundings),
@@ -68,15 +73,9 @@ export function buildConfig(mode: Mode, draft: Draft, surroundings: Surroundings
     }
     case "call":
       return callConfig(draft, surroundings);
-    case "tasks": {
-      const tokens = tokenToSend(draft);
-      return {
-        mode,
-        target: frontTarget(draft, tokens),
-        json: draft.values.json,
-        log: logSection(draft, "warning", tokens),
-      };
-    }
+    case "tasks":
+    case "nodes":
+      return listConfig(mode, draft, surroundings);
   }
 }
 
@@ -142,6 +141,14 @@ function nodeSection({ values }: Draft, { hostname, randomEnd }: Surroundings): 
   return { id: values.nodeId ?? `${host}-${randomEnd}`, graceMs: values.grace };
 }
 
+function heartbeatSection({ values }: Draft): HeartbeatConfig {
+  return {
+    logEveryMs: values.heartbeatInterval,
+    broadcastEveryMs: values.heartbeatBroadcast,
+    exchange: values.heartbeatExchange,
+  };
+}
+
 function logSection(
   { values }: Draft,
   fallback: LogLevel,
@@ -186,6 +193,24 @@ function callConfig(draft: Draft, surroundings: Surroundings): CallConfig {
   };
 }
 
+function listConfig(
+  mode: ListConfig["mode"],
+  draft: Draft,
+  surroundings: Surroundings,
+): ListConfig {
+  const tokens = tokenToSend(draft);
+  const target = callTarget(draft, tokens);
+  const broker = target.kind === "broker" ? target.broker : undefined;
+  return {
+    mode,
+    node: nodeSection(draft, surroundings),
+    target,
+    heartbeatExchange: draft.values.heartbeatExchange,
+    json: draft.values.json,
+    log: logSection(draft, "warning", tokens, broker),
+  };
+}
+
 /** A front that a flag names goes before a broker that a variable or the file names. */
 function callTarget(draft: Draft, tokens: Tokens): CallTarget {
   if (!isBrokerNamed(draft)) return frontTarget(draft, tokens);
@@ -194,7 +219,7 @@ function callTarget(draft: Draft, tokens: Tokens): CallTarget {
   const brokerByFlag = (["amqpUrl", "mqHost", "mqPort", "mqUser", "mqPassword", "mqVhost"] as const)
     .some(isFlag);
   if (isFlag("url") && brokerByFlag) {
-    draft.refuse(["url", "amqpUrl"], "--url and a broker: give one place to send the call to");
+    draft.refuse(["url", "amqpUrl"], "--url and a broker: give one place to ask");
   }
   return isFlag("url")
     ? frontTarget(draft, tokens)

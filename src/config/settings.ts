@@ -5,8 +5,10 @@
 import { delimiter } from "node:path";
 import type { ListSetting, Setting, SwitchSetting, ValueOf, ValueSetting } from "./setting.ts";
 import {
+  beatsOrOff,
   choice,
   duration,
+  exchangeName,
   matching,
   port,
   queueName,
@@ -34,8 +36,9 @@ const onOff = (row: Row<SwitchSetting>): SwitchSetting => ({ ...row, kind: "swit
 const NODES = ["all", "serve", "work"] as const;
 const FRONTS = ["all", "serve"] as const;
 const WORKERS = ["all", "work"] as const;
-const BROKER = [...NODES, "call"] as const;
-const CALLERS = ["call", "tasks"] as const;
+const LISTS = ["tasks", "nodes"] as const;
+const BROKER = [...NODES, "call", ...LISTS] as const;
+const CALLERS = ["call", ...LISTS] as const;
 const EVERYWHERE = [...NODES, ...CALLERS] as const;
 
 const host = matching("HOST", /^(?:[^\s/@?#[\]]+|\[[0-9a-f:.]+\])$/i, "a host name or an address");
@@ -124,7 +127,11 @@ export const SETTINGS = {
     isSecret: true,
     refusesBlank: true,
     help: "who sends it as a bearer token may do everything",
-    helpIn: { call: "bearer token to send to the front", tasks: "bearer token to send" },
+    helpIn: {
+      call: "bearer token to send to the front",
+      tasks: "bearer token to send to the front",
+      nodes: "bearer token to send to the front",
+    },
   }),
   tokenFile: one({
     group: "Front",
@@ -196,6 +203,8 @@ export const SETTINGS = {
     helpIn: {
       all: "RabbitMQ to use instead of the broker inside the program",
       call: "send the call over this RabbitMQ, past any front",
+      tasks: "ask the nodes on this RabbitMQ, past any front",
+      nodes: "ask the nodes on this RabbitMQ, past any front",
     },
   }),
   mqHost: one({
@@ -261,7 +270,7 @@ export const SETTINGS = {
     group: "Broker",
     modes: BROKER,
     reader: duration({ minMs: 1 }),
-    defaultText: { all: "30s", serve: "30s", work: "30s", call: "5s" },
+    defaultText: { all: "30s", serve: "30s", work: "30s", call: "5s", tasks: "5s", nodes: "5s" },
     help: "how long to wait for RabbitMQ before giving up",
   }),
   data: one({
@@ -362,6 +371,29 @@ export const SETTINGS = {
     defaultText: "25s",
     help: "how long what runs may go on after the first SIGTERM or Ctrl-C",
   }),
+  heartbeatInterval: one({
+    group: "Node",
+    modes: NODES,
+    reader: beatsOrOff,
+    fallback: 0,
+    defaultText: "0, which is off",
+    help: "log a beat so often, with what the node does; 0 turns it off",
+  }),
+  heartbeatBroadcast: one({
+    group: "Node",
+    modes: NODES,
+    reader: beatsOrOff,
+    fallback: 2_000,
+    defaultText: "2s",
+    help: "broadcast a beacon so often; 0 turns it off, and fronts cannot tell when this node dies",
+  }),
+  heartbeatExchange: one({
+    group: "Node",
+    modes: [...NODES, ...LISTS],
+    reader: exchangeName,
+    fallback: "Heartbeat",
+    help: "fanout exchange for beacons, the same for all nodes",
+  }),
   config: one({
     group: "Node",
     modes: EVERYWHERE,
@@ -379,7 +411,14 @@ export const SETTINGS = {
       warn: "warning",
       critical: "fatal",
     }),
-    defaultText: { all: "info", serve: "info", work: "info", call: "warning", tasks: "warning" },
+    defaultText: {
+      all: "info",
+      serve: "info",
+      work: "info",
+      call: "warning",
+      tasks: "warning",
+      nodes: "warning",
+    },
     help: "least level to log; logs go to stderr",
   }),
   logFormat: one({

@@ -92,6 +92,16 @@ export function duration({ minMs = 0 }: { minMs?: number } = {}): ValueReader<nu
   };
 }
 
+/** How often something happens at beats, which come each second; 0 is never. */
+export const beatsOrOff: ValueReader<number> = {
+  metavar: "DURATION",
+  expected: 'a duration from 1s such as "5s" or "2m" (a bare number is seconds), or 0',
+  read(given) {
+    const durationMs = duration().read(given);
+    return durationMs === 0 || (durationMs ?? 0) >= 1_000 ? durationMs : undefined;
+  },
+};
+
 function durationOf(given: string): number | undefined {
   try {
     return parseDuration(given);
@@ -174,6 +184,16 @@ export const queueName: ValueReader<string> = {
     const name = given.trim();
     const bytes = new TextEncoder().encode(name).length;
     return bytes > 0 && bytes <= 255 && !/[,\p{Cc}]/u.test(name) ? name : undefined;
+  },
+};
+
+/** The name of an exchange that is declared by us and others: an AMQP short string. */
+export const exchangeName: ValueReader<string> = {
+  metavar: "EXCHANGE",
+  expected: "the name of an exchange, at most 255 bytes, that does not begin with amq. or cox.",
+  read(given) {
+    const name = queueName.read(given);
+    return name === undefined || /^(amq|cox)\./.test(name) ? undefined : name;
   },
 };
 

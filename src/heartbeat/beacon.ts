@@ -6,7 +6,23 @@ import * as v from "valibot";
 
 const Count = v.pipe(v.number(), v.integer(), v.minValue(0));
 const Instant = v.pipe(v.string(), v.check((text) => !Number.isNaN(Date.parse(text))));
+const Names = v.pipe(v.array(v.string()), v.readonly());
 const Name = v.pipe(v.string(), v.minLength(1), v.maxLength(255));
+
+/** A consumer of a queue, of tasks or of messages; who sends beacons from elsewhere tells less. */
+const Consumer = v.object({
+  queue: v.string(),
+  /** The broker knows the consumer now. */
+  isLive: v.boolean(),
+  exchange: v.exactOptional(v.string()),
+  keys: v.exactOptional(Names),
+  isPaused: v.exactOptional(v.boolean()),
+  prefetch: v.exactOptional(v.number()),
+  delivered: v.exactOptional(v.number()),
+  settled: v.exactOptional(v.number()),
+  deliveredPerSecond: v.exactOptional(v.number()),
+  settledPerSecond: v.exactOptional(v.number()),
+});
 
 const Load = v.object({
   /** Attempts that run, and that wait for a slot. */
@@ -15,8 +31,8 @@ const Load = v.object({
   isolates: Count,
   /** Killed isolates whose thread native code still holds. */
   stuckIsolates: Count,
-  /** Queues that it takes tasks from, and whether the broker knows its consumer there now. */
-  consumers: v.array(v.object({ queue: v.string(), isLive: v.boolean() })),
+  /** Queues that it consumes, and how. */
+  consumers: v.pipe(v.array(Consumer), v.readonly()),
   /** Resident memory of the process. */
   memoryBytes: Count,
   /** Calls of a front that wait for their end. */
@@ -44,7 +60,7 @@ const Beacon = v.object({
   count: Count,
   load: Load,
   /** Names of the tasks that it serves. */
-  tasks: v.array(v.string()),
+  tasks: Names,
 });
 
 /** What a node does now. */

@@ -19,6 +19,7 @@ import { problemResponse, shortened } from "./problems.ts";
 import { addCallRoute } from "./routes/call.ts";
 import { addHealthRoutes } from "./routes/health.ts";
 import { addIndexRoutes } from "./routes/index.ts";
+import { addNodesRoute, type NodeList } from "./routes/nodes.ts";
 import { addParallelRoute } from "./routes/parallel.ts";
 import { addTasksRoute } from "./routes/tasks.ts";
 
@@ -40,6 +41,7 @@ export interface HttpOptions {
 export interface AppDeps {
   readonly caller: Caller;
   readonly directory: Pick<TaskDirectory, "list" | "settled" | "isSettled">;
+  readonly nodes: NodeList;
   readonly health: NodeHealth;
   readonly options: HttpOptions;
   /** Makes the UUIDs that name single problems. */
@@ -51,7 +53,7 @@ export type HttpApp = Hono<AppEnv>;
 
 /** A front's application. */
 export function createApp(deps: AppDeps): HttpApp {
-  const { caller, directory, health, options, newId = newUuid, clock = systemClock } = deps;
+  const { caller, directory, nodes, health, options, newId = newUuid, clock = systemClock } = deps;
   const { maxBodyBytes, exposeErrors } = options;
   const { app, fail } = createBase(newId, exposeErrors);
   const guard = createGuard(options);
@@ -68,6 +70,7 @@ export function createApp(deps: AppDeps): HttpApp {
   });
   addIndexRoutes(app, fail);
   addTasksRoute(app, directory, clock);
+  addNodesRoute(app, nodes, directory, clock);
   addCallRoute(app, { caller, maxBodyBytes, exposeErrors, fail });
   addParallelRoute(app, { caller, maxBodyBytes, exposeErrors, fail });
   return app;

@@ -18,8 +18,20 @@ export interface WorkerHealth {
   readonly running: number;
   /** Attempts that wait for a slot. */
   readonly waiting: number;
+  /** Isolates that take attempts now. */
+  readonly isolates: number;
   /** Killed isolates whose thread has not ended yet. */
   readonly stuckIsolates: number;
+}
+
+/** The node's ticker; `NodeHeartbeat.status` is one. */
+export interface HeartbeatHealth {
+  /** Beats since the start. */
+  readonly count: number;
+  /** It beats, and is less than three periods late. */
+  readonly isBeating: boolean;
+  /** When the latest beacon was sent; absent: none was. */
+  readonly lastBeaconAt?: Date;
 }
 
 /** What a node calls tasks with. */
@@ -36,6 +48,7 @@ export interface NodeHealth {
   readonly broker: () => BrokerHealth;
   /** Where the node runs tasks. */
   readonly worker?: () => WorkerHealth;
+  readonly heartbeat?: () => HeartbeatHealth;
   /** The node has been told to stop: whoever shares out requests should pass it over. */
   readonly isStopping?: () => boolean;
 }
@@ -61,6 +74,10 @@ export function obstacles(health: NodeHealth, front: FrontHealth | undefined): r
       break;
     case "stopped":
       found.push("The broker connection is closed");
+  }
+  // A node that starts beats last, and one that stops no more.
+  if (health.heartbeat?.().isBeating === false && !health.isStopping?.()) {
+    found.push("The heartbeat does not beat");
   }
   const consumers = health.worker?.().consumers;
   if (consumers?.length === 0) found.push("No queue is being consumed");

@@ -22,6 +22,7 @@ import { ControlListener } from "./control_listener.ts";
 import { Executor } from "./executor.ts";
 import { LookAhead } from "./look_ahead.ts";
 import { MessageConsumers } from "./message_consumers.ts";
+import type { PeriodicCallbacks } from "./periodic.ts";
 import { QueueConsumers } from "./queue_consumers.ts";
 import { QueueSteering } from "./queue_steering.ts";
 import { Revocations } from "./revocations.ts";
@@ -32,6 +33,7 @@ export interface WorkerOptions {
   readonly broker: Broker;
   readonly nodes: NodesChannel;
   readonly pool: Pool;
+  readonly periodic: PeriodicCallbacks;
   readonly node: string;
   /** Queues to serve; absent: the queues of the tasks and consumers. */
   readonly queues?: readonly string[];
@@ -51,6 +53,7 @@ export interface WorkerStatus {
   readonly consumers: readonly ConsumerStatus[];
   readonly running: number;
   readonly waiting: number;
+  readonly isolates: number;
   readonly stuckIsolates: number;
 }
 
@@ -61,23 +64,31 @@ export class Worker implements Component {
   #consumers: QueueConsumers | undefined;
   #messages: MessageConsumers | undefined;
   #control: ControlListener | undefined;
+  #served: readonly TaskDescriptor[] = [];
 
   constructor(options: WorkerOptions) {
     this.#options = options;
   }
 
+  /** The tasks that it announces. */
+  get served(): readonly TaskDescriptor[] {
+    return this.#served;
+  }
+
   get status(): WorkerStatus {
+    const { isolates, stuck } = this.#options.pool.stats;
     return {
       consumers: [...this.#consumers?.status ?? [], ...this.#messages?.status ?? []],
       running: (this.#executor?.running ?? 0) + (this.#messages?.running ?? 0),
       waiting: (this.#executor?.waiting ?? 0) + (this.#messages?.waiting ?? 0),
-      stuckIsolates: this.#options.pool.stats.stuck,
+      isolates,
+      stuckIsolates: stuck,
     };
   }
 
   async start(): Promise<void> {
     const { broker, nodes, pool, node, slots } = this.#options;
-    const { tasks: known, consumers: listed } = await pool.start();
+    const { tasks: known, consumers: listed, periodic } = await pool.start();
     const isServed = ({ queue }: { readonly queue: string }) =>
       this.#options.queues?.includes(queue) ?? true;
     const served = known.filter(isServed);
@@ -133,7 +144,9 @@ export class Worker implements Component {
     await steering.follow();
     await tasks.start();
     await messages.start();
+    this.#served = served;
     await nodes.serve(served);
+    this.#options.periodic.register(pool, periodic);
     this.#tell(served, consumers, queues);
   }
 

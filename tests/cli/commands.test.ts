@@ -7,6 +7,7 @@ import { runCall } from "../../src/cli/call_command.ts";
 import type { Command } from "../../src/cli/command.ts";
 import { describeEnding, endingJson, indentJson } from "../../src/cli/ending_text.ts";
 import { EXIT, EXIT_CODE_OF_ENDING } from "../../src/cli/exit_code.ts";
+import { runNodes } from "../../src/cli/nodes_command.ts";
 import type { Output } from "../../src/cli/output.ts";
 import { parseCommandLine } from "../../src/cli/parse.ts";
 import { StartupError, startupFailure } from "../../src/cli/startup_error.ts";
@@ -220,10 +221,14 @@ describe("runTasks()", () => {
     { name: "long.name", queue: "q", timeoutMs: 500, isolation: "process", nodes: [] },
   ]);
   const front = (text: string) => ({ tasks: () => Promise.resolve(text) });
+  const config = (json: boolean) => ({
+    json,
+    target: { kind: "front", url: "http://front" } as const,
+  });
 
   test("prints a table", async () => {
     const output = screen();
-    expect(await runTasks(command("tasks").config, front(tasks), output)).toBe(0);
+    expect(await runTasks(config(false), front(tasks), output)).toBe(0);
     expect(output.stdout).toBe([
       "TASK       QUEUE  LIMIT  ISOLATION  NODES",
       "a          demo   5m     worker     n1, n2",
@@ -234,20 +239,88 @@ describe("runTasks()", () => {
 
   test("prints the front's own JSON", async () => {
     const output = screen(true);
-    await runTasks(command("tasks", "--json").config, front(tasks), output);
+    await runTasks(config(true), front(tasks), output);
     expect(output.stdout).toBe(`${tasks}\n`);
   });
 
   test("says so where there is none", async () => {
     const output = screen();
-    await runTasks(command("tasks").config, front("[]"), output);
+    await runTasks(config(false), front("[]"), output);
     expect(output.stdout).toBe("No worker has announced a task.\n");
   });
 
   test.each(["<html>", '{"a":1}'])("what answers %s is no front", async (text) => {
-    const error = await runTasks(command("tasks").config, front(text), screen())
+    const error = await runTasks(config(false), front(text), screen())
       .then(() => undefined, (reason: unknown) => reason);
     expect(startupFailure(error)).toMatchObject({ exitCode: 2 });
+  });
+});
+
+describe("runNodes()", () => {
+  const now = Date.UTC(2030, 0, 1, 12);
+  const config = { json: false, target: { kind: "front", url: "http://front" } } as const;
+  const nodes = JSON.stringify([
+    {
+      id: "front-1",
+      role: "serve",
+      version: "1.0.0",
+      state: "unknown",
+      startedAt: "2030-01-01T11:59:50.000Z",
+      intervalMs: 0,
+    },
+    {
+      id: "w",
+      role: "work",
+      version: "1.0.0",
+      state: "late",
+      startedAt: "2029-12-29T11:00:00.000Z",
+      lastBeaconAt: "2030-01-01T11:59:53.000Z",
+      intervalMs: 2_000,
+      count: 9,
+      load: {
+        running: 2,
+        waiting: 3,
+        isolates: 4,
+        stuckIsolates: 1,
+        consumers: [{ queue: "a", isLive: true }, { queue: "b", isLive: false }],
+        memoryBytes: 104_857_600,
+      },
+      tasks: ["a", "b"],
+    },
+  ]);
+  const front = (text: string) => ({ nodes: () => Promise.resolve(text) });
+
+  test("prints a table", async () => {
+    const output = screen();
+    expect(await runNodes(config, front(nodes), output, now)).toBe(0);
+    expect(output.stdout.split("\n").map((line) => line.split(/ {2,}/))).toEqual([
+      [
+        ...["NODE", "ROLE", "STATE", "VERSION", "UP", "BEACON", "RUNNING", "WAITING", "ISOLATES"],
+        ...["CONSUMERS", "MEMORY", "TASKS"],
+      ],
+      ["front-1", "serve", "unknown", "1.0.0", "10s", "none"],
+      [
+        ...["w", "work", "late", "1.0.0", "3d", "7s ago", "2", "3", "4 (1 stuck)"],
+        ...["1 of 2", "100MiB", "2"],
+      ],
+      [""],
+    ]);
+  });
+
+  test("prints the front's own JSON, and says so where there is none", async () => {
+    const output = screen(true);
+    await runNodes({ ...config, json: true }, front(nodes), output, now);
+    await runNodes(config, front("[]"), output, now);
+    expect(output.stdout).toBe(`${nodes}\nNo node has told that it is there.\n`);
+  });
+
+  test("what answers no list is no front, and odd members harm nothing", async () => {
+    const error = await runNodes(config, front("<html>"), screen())
+      .then(() => undefined, (reason: unknown) => reason);
+    expect(startupFailure(error)).toMatchObject({ exitCode: 2 });
+    const output = screen();
+    await runNodes(config, front('[{"id":1,"startedAt":"x","load":7,"tasks":{}}, 5]'), output, now);
+    expect(output.stdout.split("\n")[1]).toMatch(/^1 +none$/);
   });
 });
 

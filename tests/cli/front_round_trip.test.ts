@@ -18,6 +18,7 @@ const app = createApp({
     },
   },
   directory: { isSettled: true, settled: () => Promise.resolve(), list: () => [] },
+  nodes: { list: () => [] },
   health: { node: "n", broker: () => ({ kind: "idle" }) },
   options: { host: "127.0.0.1", token: "right", maxBodyBytes: 1_024, exposeErrors: true },
 });
@@ -85,7 +86,8 @@ describe("FrontClient.call() through a front", () => {
     await expect(new FrontClient({ url }).tasks()).rejects.toThrow("asks for a token");
   });
 
-  test("the list of tasks", async () => {
+  test("the lists of tasks and nodes", async () => {
     expect(await client.tasks()).toBe("[]");
+    expect(await client.nodes()).toBe("[]");
   });
 });

@@ -82,11 +82,19 @@ describe("parseCommandLine() commands", () => {
     });
   });
 
-  test("tasks asks a front", () => {
-    expect(command("tasks", "--url", "https://front/x/")).toMatchObject({
-      kind: "tasks",
-      config: { target: { kind: "front", url: "https://front/x" } },
+  test.each(["tasks", "nodes"])("%s asks a front, or a broker that is named", (mode) => {
+    expect(command(mode, "--url", "https://front/x/")).toMatchObject({
+      kind: "list",
+      config: { mode, target: { kind: "front", url: "https://front/x" } },
     });
+    expect(command(mode, "--amqp-url", "amqp://mq", "--heartbeat-exchange", "Beats")).toMatchObject(
+      {
+        config: {
+          target: { kind: "broker", broker: { url: "amqp://mq" } },
+          heartbeatExchange: "Beats",
+        },
+      },
+    );
   });
 
   test("every flag of every command is understood by it", () => {

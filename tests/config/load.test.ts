@@ -64,6 +64,7 @@ describe("loadConfig() without anything given", () => {
     expect(load("all")).toEqual({
       mode: "all",
       node: { id: "desk.local-4f2a9c", graceMs: 25_000 },
+      heartbeat: { logEveryMs: 0, broadcastEveryMs: 2_000, exchange: "Heartbeat" },
       log: { level: "info", format: "auto", secrets: [] },
       broker: { kind: "embedded", dataDir: "/here/coxswain-data" },
       http: {
@@ -100,6 +101,15 @@ describe("loadConfig() without anything given", () => {
     const target = { kind: "front", url: "http://127.0.0.1:8888" } as const;
     expect(loadMode("call")).toMatchObject({ target, log: { level: "warning" }, json: false });
     expect(loadMode("tasks")).toMatchObject({ target, log: { level: "warning" } });
+    expect(loadMode("nodes")).toMatchObject({ target, log: { level: "warning" } });
+  });
+
+  test("a node beats by default, and says so by beacons alone", () => {
+    expect(loadMode("serve").heartbeat).toEqual({
+      logEveryMs: 0,
+      broadcastEveryMs: 2_000,
+      exchange: "Heartbeat",
+    });
   });
 
   test("the result is frozen, its sections too", () => {
@@ -289,7 +299,7 @@ describe("loadConfig() picks the broker", () => {
     });
     expect(loadMode("call", { url: ["http://front"] }, { env }).target.kind).toBe("front");
     expect(problems("call", { url: ["http://front"], amqpUrl: [url] })).toEqual([
-      "--url and a broker: give one place to send the call to",
+      "--url and a broker: give one place to ask",
     ]);
   });
 });

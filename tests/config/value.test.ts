@@ -3,7 +3,9 @@ import fc from "fast-check";
 import { flagOf, GROUPS, variableOf } from "../../src/config/setting.ts";
 import { SETTING_KEYS, settingOf } from "../../src/config/settings.ts";
 import {
+  beatsOrOff,
   duration,
+  exchangeName,
   formatBytes,
   port,
   queueName,
@@ -14,6 +16,19 @@ import {
   wholeNumber,
   wordOr,
 } from "../../src/config/value.ts";
+
+test("beatsOrOff reads 0 and durations from a second, exchangeName no reserved names", () => {
+  const read = (text: string) => beatsOrOff.read(text);
+  expect(["0", "0s", "1", "5s", "2m", "1.5"].map(read)).toEqual([
+    ...[0, 0, 1_000, 5_000, 120_000, 1_500],
+  ]);
+  expect(["", "-1", "0.5", "999ms", "soon"].map(read)).toEqual(Array(5).fill(undefined));
+  expect(["Heartbeat", " a b ", "coxy"].map((name) => exchangeName.read(name))).toEqual([
+    ...["Heartbeat", "a b", "coxy"],
+  ]);
+  expect(["", "amq.fanout", "cox.nodes", "x".repeat(256)].map((name) => exchangeName.read(name)))
+    .toEqual(Array(4).fill(undefined));
+});
 
 describe("wholeNumber()", () => {
   test("reads whole numbers within its limits and nothing else", () => {

@@ -51,6 +51,7 @@ describe("createApp()", () => {
       "GET /",
       "GET /problems/{name}",
       "GET /tasks",
+      "GET /nodes",
       "POST /tasks/{task}/call",
       "POST /parallel",
     ]);
@@ -131,13 +132,37 @@ describe("a defect in the front", () => {
   });
 });
 
+describe("GET /nodes", () => {
+  test("lists the roster", async () => {
+    const node = {
+      id: "n",
+      role: "work",
+      version: "1.0.0",
+      state: "alive",
+      startedAt: "2030-01-01T00:00:00.000Z",
+      intervalMs: 2_000,
+    } as const;
+    expect(await (await front({ nodes: [node] }).app.request("/nodes")).json()).toEqual([node]);
+  });
+
+  test("waits a second at most until others have told who they are", async () => {
+    const clock = new FakeClock();
+    const { app } = front({ settled: new Promise<void>(() => undefined), clock });
+    const asked = Promise.resolve(app.request("/nodes"));
+    clock.advance(1_000);
+    expect(await (await asked).json()).toEqual([]);
+  });
+});
+
 describe("GET /readyz", () => {
   const since = new Date("2030-01-01T00:00:00Z");
   const live = { queue: "q", isLive: true };
-  const worker = { consumers: [live], running: 1, waiting: 2, stuckIsolates: 0 };
+  const worker = { consumers: [live], running: 1, waiting: 2, isolates: 2, stuckIsolates: 0 };
 
   test("tells what the node does", async () => {
-    const { app } = front({ health: { worker: () => worker } });
+    const heartbeat = { count: 60, isBeating: true, lastBeaconAt: since };
+    const health = { worker: () => worker, heartbeat: () => heartbeat };
+    const { app } = front({ health });
     const response = await app.request("/readyz");
     expect(response.status).toBe(200);
     expect(await response.json()).toMatchObject({
@@ -146,6 +171,7 @@ describe("GET /readyz", () => {
       broker: { kind: "connected" },
       calls: { isDirectorySettled: true, pendingCalls: 0 },
       worker,
+      heartbeat: { count: 60, isBeating: true, lastBeaconAt: "2030-01-01T00:00:00.000Z" },
     });
   });
 
@@ -162,6 +188,11 @@ describe("GET /readyz", () => {
     ],
     ["the broker is being connected", { broker: () => ({ kind: "idle" }) }, "being connected"],
     ["the broker is closed", { broker: (): BrokerHealth => ({ kind: "stopped" }) }, "closed"],
+    [
+      "the heartbeat is still",
+      { heartbeat: () => ({ count: 3, isBeating: false }) },
+      "The heartbeat does not beat",
+    ],
     ["the node stops", { isStopping: () => true }, "stopping"],
     [
       "a consumer is lost",

@@ -4,6 +4,7 @@ import type { Ending } from "../../src/calls/outcome.ts";
 import { createApp, type HttpApp, type HttpOptions } from "../../src/http/app.ts";
 import type { NodeHealth } from "../../src/http/health.ts";
 import type { KnownTask } from "../../src/nodes/announcement.ts";
+import type { KnownNode } from "../../src/nodes/roster.ts";
 import type { Clock } from "../../src/lifecycle/clock.ts";
 
 export interface SeenCall {
@@ -63,6 +64,7 @@ export interface FrontSettings {
   readonly options?: Partial<HttpOptions>;
   readonly health?: Partial<NodeHealth>;
   readonly tasks?: readonly KnownTask[];
+  readonly nodes?: readonly KnownNode[];
   /** Default: at once. */
   readonly settled?: Promise<void>;
   readonly clock?: Clock;
@@ -89,6 +91,7 @@ export function front(settings: FrontSettings = {}): Front {
         return isSettled;
       },
     },
+    nodes: { list: () => settings.nodes ?? [] },
     health: {
       node: "test",
       broker: () => ({ kind: "connected", since: new Date(0) }),

@@ -5,8 +5,10 @@
 import { fileURLToPath } from "node:url";
 import type { Broker, Consumer } from "../../src/broker/broker.ts";
 import type { HeaderValue, Message, MessageProperties } from "../../src/broker/message.ts";
+import { Heartbeat } from "../../src/heartbeat/ticker.ts";
 import type { TaskLogLine } from "../../src/isolates/pool.ts";
 import { NodesChannel } from "../../src/nodes/nodes_channel.ts";
+import { PeriodicCallbacks } from "../../src/worker/periodic.ts";
 import { Worker } from "../../src/worker/worker.ts";
 import { makePool } from "../support/pools.ts";
 import { until } from "../support/waiting.ts";
@@ -83,6 +85,7 @@ export class ConsumerScene implements AsyncDisposable {
       broker,
       nodes,
       pool,
+      periodic: new PeriodicCallbacks(new Heartbeat()),
       node,
       queues,
       queueType: "classic",

@@ -35,6 +35,7 @@ export function addHealthRoutes(app: Hono<AppEnv>, routes: HealthRoutes): void {
       node: health.node,
       version: VERSION,
       broker: health.broker(),
+      ...(health.heartbeat === undefined ? {} : { heartbeat: health.heartbeat() }),
       ...(calls === undefined ? {} : { calls }),
       ...(health.worker === undefined ? {} : { worker: health.worker() }),
     };
