@@ -31,7 +31,6 @@ export interface JobFilter {
   /** Any of these; absent or empty: all. */
   readonly states?: readonly JobState[];
   readonly task?: string;
-  readonly queue?: string;
   /** Only dead letters. */
   readonly isDeadLetter?: boolean;
 }
