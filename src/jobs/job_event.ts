@@ -42,6 +42,7 @@ const Terms = v.object({
     backoff: v.picklist(["exponential", "fixed"]),
     baseMs: v.number(),
     capMs: v.number(),
+    onTimeout: v.exactOptional(v.boolean()),
   })),
   uniqueKey: v.exactOptional(Name),
   idempotencyKey: v.exactOptional(Name),

@@ -40,6 +40,7 @@ const Descriptor = v.object({
     backoff: v.picklist(["exponential", "fixed"]),
     baseMs: v.number(),
     capMs: v.number(),
+    onTimeout: v.exactOptional(v.boolean()),
   })),
 });
 

@@ -13,6 +13,8 @@ export interface RetryPolicy {
   readonly backoff: "exponential" | "fixed";
   readonly baseMs: number;
   readonly capMs: number;
+  /** Whether an attempt that ran past its hard limit is tried again. Default: not. */
+  readonly onTimeout?: boolean;
 }
 
 /** Plain data: it crosses threads, processes and the broker as JSON. */

@@ -17,6 +17,8 @@ export interface RetryOptions {
   readonly base?: Duration;
   /** Longest pause. Default "5m". */
   readonly cap?: Duration;
+  /** Whether an attempt that ran past its hard limit is tried again too. Default false. */
+  readonly onTimeout?: boolean;
 }
 
 /** Options of `task`; all have defaults. */
@@ -110,7 +112,7 @@ export function describeLimits(
 }
 
 function retryPolicy(
-  { limit = 3, backoff = "exponential", base = "1s", cap = "5m" }: RetryOptions,
+  { limit = 3, backoff = "exponential", base = "1s", cap = "5m", onTimeout }: RetryOptions,
   durationMs: (option: string, text: Duration) => number,
   fail: (reason: string) => DefinitionError,
 ): RetryPolicy {
@@ -122,5 +124,8 @@ function retryPolicy(
   }
   const baseMs = durationMs("retry.base", base);
   const capMs = Math.max(baseMs, durationMs("retry.cap", cap));
-  return { limit, backoff, baseMs, capMs };
+  if (onTimeout !== undefined && typeof onTimeout !== "boolean") {
+    throw fail(`retry.onTimeout must be true or false, got ${JSON.stringify(onTimeout)}`);
+  }
+  return { limit, backoff, baseMs, capMs, ...(onTimeout ? { onTimeout } : {}) };
 }

@@ -12,14 +12,19 @@ import { COX } from "../calls/wire/names.ts";
 import { encodeStarted, type ReplyAddress } from "../calls/wire/reply_message.ts";
 import { decodeTask, type ReceivedTask } from "../calls/wire/task_message.ts";
 import type { AttemptEnd, AttemptRequest, RunOptions } from "../isolates/attempt.ts";
+import type { JobEventPublisher } from "../jobs/event_publisher.ts";
+import { jobRequest } from "../jobs/job_message.ts";
+import type { RecorderPresence } from "../jobs/recorder_presence.ts";
 import { type Clock, systemClock, type Timer } from "../lifecycle/clock.ts";
 import type { TaskDescriptor } from "../tasks/descriptor.ts";
+import type { Progress } from "../tasks/progress.ts";
 import { admit } from "./admission.ts";
 import { AnswerGroups } from "./answer_groups.ts";
+import { JobStory } from "./job_story.ts";
 import type { LookAhead } from "./look_ahead.ts";
 import type { Revocations } from "./revocations.ts";
 import { settle, type Settlement } from "./settlement.ts";
-import { Settler } from "./settler.ts";
+import { type RecordedJob, Settler } from "./settler.ts";
 
 const log = getLogger(["coxswain", "worker"]);
 
@@ -33,6 +38,8 @@ export interface AttemptRunner {
 
 export interface ExecutorOptions {
   readonly broker: Broker;
+  readonly events: JobEventPublisher;
+  readonly recorder: RecorderPresence;
   readonly runner: AttemptRunner;
   readonly tasks: ReadonlyMap<string, TaskDescriptor>;
   /** Attempts that may run at once. */
@@ -61,6 +68,8 @@ interface Held {
   readonly descriptor: TaskDescriptor;
   readonly address: ReplyAddress | undefined;
   readonly alone: boolean;
+  /** Of a recorded job. */
+  readonly job: RecordedJob | undefined;
   /** Set while it runs. */
   running: Running | undefined;
 }
@@ -72,6 +81,18 @@ interface Running {
 }
 
 const decoder = new TextDecoder("utf-8", { fatal: true });
+
+/** @throws InflateError, TypeError when it is not UTF-8. */
+async function bodyText(bytes: Uint8Array, isCompressed: boolean, max: number): Promise<string> {
+  return decoder.decode(isCompressed ? await decompress(bytes, max) : bytes);
+}
+
+function progressTeller({ story }: RecordedJob, { events }: Pick<ExecutorOptions, "events">) {
+  return (progress: Progress) => {
+    const event = story.progress(progress);
+    if (event !== undefined) events.tell(event);
+  };
+}
 
 export class Executor {
   readonly #options: ExecutorOptions;
@@ -94,6 +115,8 @@ export class Executor {
     this.#answers = new AnswerGroups(this.#clock);
     this.#settler = new Settler({
       broker: options.broker,
+      events: options.events,
+      recorder: options.recorder,
       node: options.node,
       clock: this.#clock,
       onIdle: () => this.#checkIdle(),
@@ -107,6 +130,11 @@ export class Executor {
 
   get waiting(): number {
     return this.#waiting.length;
+  }
+
+  /** Deliveries that are held for a later moment: they take no slot, and are unacked all the same. */
+  get paused(): number {
+    return this.#settler.paused;
   }
 
   /** Whether something of this queue runs or waits here. */
@@ -186,6 +214,8 @@ export class Executor {
       node,
     };
     const descriptor = tasks.get(task.task);
+    const job = task.isRecorded ? this.#recordedJob(delivery, task) : undefined;
+    const settled = { delivery, task, address, ...(job === undefined ? {} : { job }) };
     const admission = admit(task, {
       now: this.#clock.now(),
       redelivered: delivery.redelivered,
@@ -201,29 +231,43 @@ export class Executor {
           descriptor: admission.descriptor,
           address,
           alone: delivery.redelivered || task.deaths > 0,
+          job,
           running: undefined,
         });
         return this.#dispatch();
-      case "wait":
-        return this.#settler.after(
-          admission.waitMs,
-          delivery,
-          () => this.#admit(delivery, task),
-        );
+      case "wait": {
+        const again = () => this.#admit(delivery, task);
+        return task.isRecorded
+          ? this.#settler.delay(settled, admission.waitMs, again)
+          : this.#settler.after(admission.waitMs, delivery, again);
+      }
       case "refuse":
-        return this.#settler.settle(
-          { delivery, task, address },
-          { kind: "answer", reply: admission.reply },
-        );
+        return this.#settler.settle(settled, { kind: "answer", reply: admission.reply });
       case "give_on":
-        return this.#settler.settle({ delivery, task, address }, {
+        return this.#settler.settle(settled, {
           kind: "try_again",
           pauseMs: admission.pauseMs,
           headers: { [COX.hops]: admission.hops },
         });
       case "give_up":
-        return this.#settler.settle({ delivery, task, address }, admission);
+        return this.#settler.settle(settled, admission);
     }
+  }
+
+  #recordedJob(delivery: Delivery, task: ReceivedTask): RecordedJob {
+    const { node, maxBodyBytes } = this.#options;
+    const { body, properties: { priority } } = delivery.message;
+    return {
+      story: new JobStory({
+        task,
+        queue: delivery.queue,
+        node,
+        redelivered: delivery.redelivered || task.deaths > 0,
+        now: () => this.#clock.now(),
+      }),
+      request: async () =>
+        jobRequest(task, priority, await bodyText(body, task.isCompressed, maxBodyBytes)),
+    };
   }
 
   #dispatch(): void {
@@ -253,6 +297,7 @@ export class Executor {
         descriptor,
         alone: held.alone,
         isStopping: this.#isStopping,
+        random: Math.random(),
       });
     } catch (error) {
       log.error("An attempt could not be run: {error}", {
@@ -286,9 +331,9 @@ export class Executor {
     const bytes = held.delivery.message.body;
     let body: string;
     try {
-      body = decoder.decode(
-        task.isCompressed ? await decompress(bytes, this.#options.maxBodyBytes) : bytes,
-      );
+      body = task.isCompressed
+        ? await bodyText(bytes, true, this.#options.maxBodyBytes)
+        : decoder.decode(bytes);
     } catch (error) {
       if (error instanceof InflateError) return { kind: "malformed", reason: error.message };
       return { kind: "malformed", reason: "The body is not UTF-8" };
@@ -308,14 +353,18 @@ export class Executor {
       headers: task.headers,
     }, {
       signal: running.abort.signal,
+      ...(held.job === undefined ? {} : { onProgress: progressTeller(held.job, this.#options) }),
       onStart: () => {
+        held.job?.story.begin();
         running.notice = this.#clock.after(STARTED_NOTICE_AFTER_MS, () => this.#tellStarted(held));
       },
     });
   }
 
-  #tellStarted({ address, task }: Held): void {
+  #tellStarted({ address, task, job }: Held): void {
     this.#options.lookAhead.sawLong();
+    const started = job?.story.started();
+    if (started !== undefined) this.#options.events.tell(started);
     if (address === undefined || !task.isOurs) return;
     this.#options.broker.publish(encodeStarted(address)).then(undefined, (error: unknown) => {
       log.debug("A started notice could not be sent: {error}", { callId: task.id, error });
@@ -341,8 +390,11 @@ export class Executor {
     for (const { delivery } of waiting) delivery.nack({ requeue: true });
   }
 
-  #settleHeld({ delivery, task, address }: Held, settlement: Settlement): void {
-    this.#settler.settle({ delivery, task, address }, settlement);
+  #settleHeld({ delivery, task, address, job }: Held, settlement: Settlement): void {
+    this.#settler.settle(
+      { delivery, task, address, ...(job === undefined ? {} : { job }) },
+      settlement,
+    );
   }
 
   #checkIdle(): void {

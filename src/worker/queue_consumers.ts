@@ -21,6 +21,8 @@ export interface QueueConsumersOptions {
   readonly lookAhead: LookAhead;
   /** Takes each delivery over. */
   readonly accept: (delivery: Delivery) => void;
+  /** Deliveries that wait for a later moment: they must not keep others from coming. */
+  readonly paused: () => number;
   /** Whether something of a queue is still held. */
   readonly holds: (queue: string) => boolean;
   readonly clock?: Clock;
@@ -113,7 +115,7 @@ export class QueueConsumers {
   }
 
   #shares(active: readonly boolean[]): number[] {
-    const { slots, lookAhead } = this.#options;
-    return sharePrefetch(slots + lookAhead.value, active);
+    const { slots, lookAhead, paused } = this.#options;
+    return sharePrefetch(slots + lookAhead.value + paused(), active);
   }
 }

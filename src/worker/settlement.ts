@@ -6,7 +6,9 @@ import type { Reply } from "../calls/wire/reply_message.ts";
 import type { ReceivedTask } from "../calls/wire/task_message.ts";
 import { COX } from "../calls/wire/names.ts";
 import type { AttemptEnd } from "../isolates/attempt.ts";
+import { formatDuration } from "../lifecycle/duration.ts";
 import type { RetryPolicy, TaskDescriptor } from "../tasks/descriptor.ts";
+import type { TaskError } from "../tasks/task_error.ts";
 import { giveUpGuilty, MAX_DEATHS } from "./admission.ts";
 
 export type Settlement =
@@ -18,12 +20,16 @@ export type Settlement =
     readonly pauseMs: number;
     readonly headers: Readonly<Record<string, number>>;
   }
+  /** A recorded job: its next attempt comes after a pause, which the recorder keeps where it can. */
+  | { readonly kind: "retry"; readonly pauseMs: number; readonly error: TaskError }
   /** Dead-letter it, tell the sender, then ack. */
   | { readonly kind: "give_up"; readonly reason: string; readonly reply: Reply }
   /** Nack with requeue: it runs elsewhere. */
   | { readonly kind: "give_back" };
 
 export interface SettlementFacts {
+  /** From 0 to 1, for the jitter of pauses. */
+  readonly random: number;
   readonly task: ReceivedTask;
   readonly descriptor: TaskDescriptor;
   /** It ran alone in a process of its own, because it came back redelivered. */
@@ -49,47 +55,94 @@ export function settle(end: AttemptEnd, facts: SettlementFacts): Settlement {
     case "returned":
       return answer({ kind: "succeeded", resultJson: end.resultJson, headers: end.headers });
     case "threw": {
+      const { error, headers } = end;
+      const reply: Reply = { kind: "failed", error, headers };
+      if (task.isRecorded) {
+        return end.rejected ? giveUp(error.message, reply) : retryJob(facts, {
+          error,
+          afterMs: end.retry?.afterMs,
+          reply,
+        });
+      }
       const again = end.retry && nextAttempt(task, facts.descriptor, end.retry.afterMs);
-      return again ?? answer({ kind: "failed", error: end.error, headers: end.headers });
+      return again ?? answer(reply);
     }
     case "malformed":
-      return {
-        kind: "give_up",
-        reason: end.reason,
-        reply: { kind: "refused", message: end.reason },
-      };
+      return giveUp(end.reason, { kind: "refused", message: end.reason });
     case "unknown_task":
       return answer({
         kind: "failed",
         error: { type: "NotRegistered", message: `This worker has no task "${task.task}"` },
         headers: {},
       });
-    case "timed_out":
-      return answer({ kind: "timed_out", limitMs: end.limitMs });
+    case "timed_out": {
+      const reply: Reply = { kind: "timed_out", limitMs: end.limitMs };
+      if (!task.isRecorded) return answer(reply);
+      const message = `It ran past its limit of ${formatDuration(end.limitMs)} and was stopped`;
+      const policy = facts.descriptor.retry ?? DEFAULT_RETRY;
+      return policy.onTimeout
+        ? retryJob(facts, { error: { type: "TimedOut", message }, reply })
+        : giveUp(message, reply);
+    }
     case "cancelled":
       return facts.isStopping && !(end.started && task.once)
         ? { kind: "give_back" }
         : answer({ kind: "cancelled" });
-    case "isolate_died": {
-      if (!facts.alone) {
-        return answer({
-          kind: "failed",
-          error: { type: "IsolateDied", message: end.reason },
-          headers: {},
-        });
-      }
-      // A process that never got ready was not killed by this message: a set-up failed, for one.
-      if (!end.started) return { kind: "try_again", pauseMs: NOT_READY_PAUSE_MS, headers: {} };
-      const deaths = task.deaths + 1;
-      return deaths >= MAX_DEATHS
-        ? giveUpGuilty(deaths)
-        : { kind: "try_again", pauseMs: 0, headers: { [COX.deaths]: deaths } };
-    }
+    case "isolate_died":
+      return facts.alone ? diedAlone(task, end) : died(facts, end.reason);
   }
+}
+
+/** It ended its isolate: a failure like another. (Were it the node's end, it would run alone next.) */
+function died(facts: SettlementFacts, message: string): Settlement {
+  const error: TaskError = { type: "IsolateDied", message };
+  const reply: Reply = { kind: "failed", error, headers: {} };
+  return facts.task.isRecorded ? retryJob(facts, { error, reply }) : answer(reply);
+}
+
+function diedAlone(
+  task: ReceivedTask,
+  { started }: Extract<AttemptEnd, { kind: "isolate_died" }>,
+): Settlement {
+  // A process that never got ready was not killed by this message: a set-up failed, for one.
+  if (!started) return { kind: "try_again", pauseMs: NOT_READY_PAUSE_MS, headers: {} };
+  const deaths = task.deaths + 1;
+  return deaths >= MAX_DEATHS
+    ? giveUpGuilty(deaths)
+    : { kind: "try_again", pauseMs: 0, headers: { [COX.deaths]: deaths } };
 }
 
 function answer(reply: Reply): Settlement {
   return { kind: "answer", reply };
+}
+
+function giveUp(reason: string, reply: Reply): Settlement {
+  return { kind: "give_up", reason, reply };
+}
+
+/** The next attempt of a recorded job, or its end among the dead letters. */
+function retryJob(
+  { task, descriptor, random }: SettlementFacts,
+  failure: {
+    readonly error: TaskError;
+    /** The pause that the task asked for. */
+    readonly afterMs?: number | undefined;
+    readonly reply: Reply;
+  },
+): Settlement {
+  const policy = descriptor.retry ?? DEFAULT_RETRY;
+  const limit = task.retryLimit ?? policy.limit;
+  const retries = Math.max(0, task.retries + 1 - task.firstAttempt);
+  if (retries >= limit) {
+    const { type, message } = failure.error;
+    return giveUp(
+      `${retries === 0 ? "Its only attempt" : `Attempt ${retries + 1} of ${limit + 1}`} failed: ` +
+        `${type}: ${message}`,
+      failure.reply,
+    );
+  }
+  const pauseMs = failure.afterMs ?? jittered(pauseBefore(policy, retries), random);
+  return { kind: "retry", pauseMs, error: failure.error };
 }
 
 /** Undefined where no attempt is left, or the next one would come after the request has expired. */
@@ -102,6 +155,11 @@ function nextAttempt(
   if (task.retries >= policy.limit) return undefined;
   const pauseMs = afterMs ?? pauseBefore(policy, task.retries);
   return { kind: "try_again", pauseMs, headers: { retries: task.retries + 1 } };
+}
+
+/** Up to a tenth longer, so that what failed together does not come back together. */
+function jittered(pauseMs: number, random: number): number {
+  return Math.round(pauseMs * (1 + random / 10));
 }
 
 /** The policy's pause after so many retries, in milliseconds. */

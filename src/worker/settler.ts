@@ -11,7 +11,11 @@ import { DEAD_LETTERS_QUEUE } from "../broker/topology.ts";
 import { COX } from "../calls/wire/names.ts";
 import { encodeReply, type Reply, type ReplyAddress } from "../calls/wire/reply_message.ts";
 import { deadLetter, type ReceivedTask, republished } from "../calls/wire/task_message.ts";
+import type { JobEventPublisher } from "../jobs/event_publisher.ts";
+import type { JobEvent, JobRequest } from "../jobs/job_event.ts";
+import type { RecorderPresence } from "../jobs/recorder_presence.ts";
 import type { Clock } from "../lifecycle/clock.ts";
+import type { JobStory } from "./job_story.ts";
 import { bury } from "./dead_letters.ts";
 import type { Settlement } from "./settlement.ts";
 
@@ -22,8 +26,14 @@ const ANSWER_PATIENCE_MS = 30_000;
 /** Pause before a delivery is given back whose settlement the broker did not take. */
 const FAILED_PAUSE_MS = 1_000;
 
+/** Delays that a worker keeps itself where no recorder is, as Celery does; more go to the recorder. */
+const MAX_KEPT = 1_000;
+
 export interface SettlerOptions {
   readonly broker: Broker;
+  /** Where job events go, and who keeps delays. */
+  readonly events: Pick<JobEventPublisher, "publish" | "tell">;
+  readonly recorder: Pick<RecorderPresence, "isThere">;
   readonly node: string;
   readonly clock: Clock;
   /** Called whenever the last settlement underway has ended. */
@@ -39,6 +49,15 @@ export interface Settled {
   readonly task: ReceivedTask | undefined;
   /** Absent where nobody asked for an answer. */
   readonly address: ReplyAddress | undefined;
+  /** Of a recorded job. */
+  readonly job?: RecordedJob;
+}
+
+/** What a recorded job is settled with besides. */
+export interface RecordedJob {
+  readonly story: JobStory;
+  /** What its message asks, for who publishes the next one. */
+  readonly request: () => Promise<JobRequest | undefined>;
 }
 
 export class Settler {
@@ -57,6 +76,11 @@ export class Settler {
     return this.#underway === 0;
   }
 
+  /** Deliveries that are held for a later moment. */
+  get paused(): number {
+    return this.#paused.size;
+  }
+
   /** From now on nothing pauses: what does is given back. */
   stopPausing(): void {
     this.#isStopping = true;
@@ -65,10 +89,10 @@ export class Settler {
 
   /** Carries a settlement out. What cannot be published is not acked: the broker delivers it again. */
   settle(settled: Settled, settlement: Settlement): void {
-    const { delivery, task, address } = settled;
+    const { delivery, task } = settled;
     switch (settlement.kind) {
       case "answer":
-        return this.#finish(delivery, this.#answer(address, settlement.reply));
+        return this.#finish(delivery, this.#tell(settled, settlement.reply));
       case "give_up":
         log.warn("Gave a message up: {reason}", {
           reason: settlement.reason,
@@ -78,10 +102,10 @@ export class Settler {
         });
         return this.#finish(
           delivery,
-          this.#bury(delivery, settlement.reason).then(() =>
-            this.#answer(address, settlement.reply)
-          ),
+          this.#bury(delivery, settlement.reason).then(() => this.#tell(settled, settlement.reply)),
         );
+      case "retry":
+        return this.#retry(settled, settlement);
       case "try_again":
         if (settlement.pauseMs > 0 && !this.#isStopping) {
           return this.after(
@@ -95,6 +119,61 @@ export class Settler {
         delivery.nack({ requeue: true });
         this.#options.onIdle();
     }
+  }
+
+  /**
+   * A recorded job that may not start yet: it is left to the recorder, or held here where there is none.
+   */
+  delay(settled: Settled, delayMs: number, then: () => void): void {
+    const { delivery, job } = settled;
+    const dueAt = this.#options.clock.now() + delayMs;
+    this.#keep(
+      async () => {
+        const request = await job?.request();
+        return job && request && [job.story.scheduled(dueAt, request)];
+      },
+      delivery,
+      () => this.after(delayMs, delivery, then),
+    );
+  }
+
+  #retry(settled: Settled, { pauseMs, error }: Extract<Settlement, { kind: "retry" }>): void {
+    const { delivery, task, job } = settled;
+    const dueAt = this.#options.clock.now() + pauseMs;
+    const headers = { retries: (task?.retries ?? 0) + 1 };
+    this.#keep(
+      async () => {
+        const request = await job?.request();
+        return job && request && [job.story.retrying(error, dueAt, request)];
+      },
+      delivery,
+      () => {
+        for (const event of job?.story.keeping(error, dueAt) ?? []) {
+          this.#options.events.tell(event);
+        }
+        this.settle(settled, { kind: "try_again", pauseMs, headers });
+      },
+    );
+  }
+
+  /**
+   * Lets the recorder keep a delay, or this worker where no recorder is or the events cannot be made.
+   * A recorder that is only away finds the event when it is back; a worker holds few messages.
+   */
+  #keep(
+    events: () => Promise<readonly JobEvent[] | undefined>,
+    delivery: Delivery,
+    hold: () => void,
+  ): void {
+    const { recorder } = this.#options;
+    this.#finish(delivery, async () => {
+      const isKept = this.#isStopping || this.#paused.size >= MAX_KEPT ||
+        await recorder.isThere();
+      const told = isKept ? await events() : undefined;
+      if (told === undefined) return hold;
+      await Promise.all(told.map((event) => this.#options.events.publish(event)));
+      return undefined;
+    });
   }
 
   /** Pauses before `then`; when pausing is stopped meanwhile, the delivery is given back instead. */
@@ -111,10 +190,15 @@ export class Settler {
     this.#paused.add(end);
   }
 
-  /** Acks once `work` is done. */
-  #finish(delivery: Delivery, work: Promise<void>): void {
+  /** Acks once `work` is done, unless it says what is to be done instead. */
+  #finish(
+    delivery: Delivery,
+    work: Promise<void> | (() => Promise<void | (() => void)>),
+  ): void {
     this.#underway++;
-    work.then(() => {
+    const done: Promise<void | (() => void)> = typeof work === "function" ? work() : work;
+    done.then((instead) => {
+      if (instead) return instead();
       delivery.ack();
       this.#options.onSettled?.(delivery.queue);
     }, (error: unknown) => {
@@ -125,6 +209,13 @@ export class Settler {
       this.#underway--;
       if (this.isIdle) this.#options.onIdle();
     });
+  }
+
+  /** Tells the record and whoever waits for an answer. */
+  async #tell({ address, job }: Settled, reply: Reply): Promise<void> {
+    if (job === undefined) return await this.#answer(address, reply);
+    await this.#options.events.publish(job.story.ended(reply));
+    await this.#answer(address, reply);
   }
 
   async #answer(address: ReplyAddress | undefined, reply: Reply): Promise<void> {

@@ -13,6 +13,8 @@ import {
   taskQueue,
 } from "../broker/topology.ts";
 import type { Pool } from "../isolates/pool.ts";
+import { JobEventPublisher } from "../jobs/event_publisher.ts";
+import { RecorderPresence } from "../jobs/recorder_presence.ts";
 import type { Component } from "../lifecycle/component.ts";
 import type { NodesChannel } from "../nodes/nodes_channel.ts";
 import type { TaskDescriptor } from "../tasks/descriptor.ts";
@@ -28,6 +30,9 @@ import { QueueSteering } from "./queue_steering.ts";
 import { Revocations } from "./revocations.ts";
 
 const log = getLogger(["coxswain", "worker"]);
+
+/** How long the events of a job wait for a broker that is away; then the job is given back. */
+const EVENT_PATIENCE_MS = 30_000;
 
 export interface WorkerOptions {
   readonly broker: Broker;
@@ -99,6 +104,8 @@ export class Worker implements Component {
     const lookAhead = new LookAhead(this.#options.lookAhead, slots);
     const executor = new Executor({
       broker,
+      events: new JobEventPublisher({ broker, patienceMs: EVENT_PATIENCE_MS }),
+      recorder: new RecorderPresence({ broker }),
       runner: pool,
       tasks: new Map(known.map((task) => [task.name, task])),
       slots,
@@ -128,6 +135,7 @@ export class Worker implements Component {
       slots,
       lookAhead,
       accept: (delivery) => executor.accept(delivery),
+      paused: () => executor.paused,
       holds: (queue) => executor.holds(queue),
     });
     this.#consumers = tasks;
@@ -175,6 +183,7 @@ export class Worker implements Component {
     await broker.declareExchange(DEAD_EXCHANGE);
     await broker.declareExchange(PUBSUB_EXCHANGE);
     await broker.declareQueue(DEAD_LETTERS_QUEUE);
+    await JobEventPublisher.declare(broker);
     await broker.bind({
       exchange: DEAD_EXCHANGE.name,
       queue: DEAD_LETTERS_QUEUE.name,

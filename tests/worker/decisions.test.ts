@@ -27,6 +27,9 @@ const TASK: ReceivedTask = {
   retries: 0,
   retryLimit: undefined,
   isRecorded: false,
+  firstAttempt: 1,
+  rootId: undefined,
+  parentId: undefined,
   timeoutMs: undefined,
   softTimeoutMs: undefined,
   etaAt: undefined,
@@ -107,7 +110,14 @@ describe("admit()", () => {
 
 describe("settle()", () => {
   const of = (end: AttemptEnd, facts: Partial<Parameters<typeof settle>[1]> = {}) =>
-    settle(end, { task: TASK, descriptor: DESCRIPTOR, alone: false, isStopping: false, ...facts });
+    settle(end, {
+      task: TASK,
+      descriptor: DESCRIPTOR,
+      alone: false,
+      isStopping: false,
+      random: 0,
+      ...facts,
+    });
   const ERROR = { type: "E", message: "m" };
   const DIED: AttemptEnd = { kind: "isolate_died", reason: "exit 1", started: true };
 

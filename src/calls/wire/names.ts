@@ -20,6 +20,8 @@ export const COX = {
   once: "cox-once",
   /** Attempts that may follow the first, where the sender said so. */
   retryLimit: "cox-retry-limit",
+  /** First attempt of the present round, where an operator has tried a job again. */
+  firstAttempt: "cox-first-attempt",
   /** How often workers that lack the task have given the message on. */
   hops: "cox-hops",
   /** How many processes that ran this message alone have died by it. */

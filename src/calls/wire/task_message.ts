@@ -22,6 +22,14 @@ export interface TaskRequest {
   readonly etaAt?: number;
   /** Attempts that may follow the first; absent: as the task's policy says. */
   readonly retryLimit?: number;
+  /** Attempts before this one. Default 0. */
+  readonly retries?: number;
+  /** First attempt of the present round, from 1 on. Default 1. */
+  readonly firstAttempt?: number;
+  /** Celery's chains and callbacks, the third element of the body. Default: none. */
+  readonly embedJson?: string;
+  /** Default: the id. */
+  readonly correlationId?: string;
   /** The job whose attempt sends this one, and the first of the line. */
   readonly parent?: { readonly id: string; readonly rootId: string };
   /** Epoch milliseconds after which nobody may start it, with the same as a duration. */
@@ -47,6 +55,10 @@ export interface ReceivedTask {
   /** Celery's `retries`: attempts before this one. */
   readonly retries: number;
   readonly retryLimit: number | undefined;
+  /** From 1 on. */
+  readonly firstAttempt: number;
+  readonly rootId: string | undefined;
+  readonly parentId: string | undefined;
   readonly timeoutMs: number | undefined;
   readonly softTimeoutMs: number | undefined;
   /** Epoch milliseconds. */
@@ -94,7 +106,7 @@ const encoder = new TextEncoder();
 /** Writes a request. Compresses the body when it is large, which alone makes this asynchronous. */
 export function encodeTask(request: TaskRequest): Message | Promise<Message> {
   const { argsJson, kwargsJson } = request.input;
-  const body = encoder.encode(`[${argsJson},${kwargsJson},${EMBED}]`);
+  const body = encoder.encode(`[${argsJson},${kwargsJson},${request.embedJson ?? EMBED}]`);
   if (body.length <= COMPRESS_OVER_BYTES) return taskMessage(request, body, false);
   return compress(body).then((compressed) => taskMessage(request, compressed, true));
 }
@@ -108,7 +120,7 @@ function taskMessage(request: TaskRequest, body: Uint8Array, isCompressed: boole
     root_id: parent?.rootId ?? id,
     parent_id: parent?.id ?? null,
     group: null,
-    retries: 0,
+    retries: request.retries ?? 0,
     timelimit: [wholeSeconds(timeoutMs), wholeSeconds(softTimeoutMs)],
     eta: etaAt === undefined ? null : wireInstant(etaAt),
     expires: expires === undefined ? null : wireInstant(expires.at),
@@ -119,6 +131,7 @@ function taskMessage(request: TaskRequest, body: Uint8Array, isCompressed: boole
   if (timeoutMs !== undefined) headers[COX.timeoutMs] = timeoutMs;
   if (softTimeoutMs !== undefined) headers[COX.softTimeoutMs] = softTimeoutMs;
   if (request.retryLimit !== undefined) headers[COX.retryLimit] = request.retryLimit;
+  if ((request.firstAttempt ?? 1) > 1) headers[COX.firstAttempt] = request.firstAttempt ?? 1;
   if (request.once) headers[COX.once] = true;
   if (isCompressed) headers.compression = ZLIB;
   for (const name in request.headers) {
@@ -129,7 +142,7 @@ function taskMessage(request: TaskRequest, body: Uint8Array, isCompressed: boole
     contentType: JSON_TYPE,
     contentEncoding: "utf-8",
     headers,
-    correlationId: id,
+    correlationId: request.correlationId ?? id,
     messageId: id,
     persistent: request.persistent ?? request.kind === "job",
   };
@@ -191,6 +204,9 @@ export function decodeTask(delivery: Delivery): DecodedTask {
       correlationId: properties.correlationId ?? id,
       retries: count(headers.retries),
       retryLimit: whole(headers[COX.retryLimit]),
+      firstAttempt: Math.max(1, count(headers[COX.firstAttempt])),
+      rootId: text(headers.root_id),
+      parentId: text(headers.parent_id),
       timeoutMs: positive(headers[COX.timeoutMs]) ?? secondsAsMs(hard),
       softTimeoutMs: positive(headers[COX.softTimeoutMs]) ?? secondsAsMs(soft),
       etaAt,

@@ -1,0 +1,103 @@
+/**
+ * Between a job's record and the message that runs it, both ways: the recorder writes messages of what
+ * is due, and workers tell what a message asks where the record may lack it.
+ */
+import type { Message } from "../broker/message.ts";
+import { encodeTask, type ReceivedTask } from "../calls/wire/task_message.ts";
+import type { Job } from "./job.ts";
+import type { JobRequest } from "./job_event.ts";
+
+/** What a record needs so that its message can be written. */
+export type Publishable = Pick<
+  Job,
+  "id" | "task" | "queue" | "firstAttempt" | "rootId" | "parentId" | "terms" | "payload"
+>;
+
+/**
+ * The message of one attempt.
+ * @param attempt from 1 on.
+ * @param sender the node and version that it is published by.
+ * @throws Error where the record does not say what the task is called with.
+ */
+export function jobMessage(
+  job: Publishable,
+  attempt: number,
+  sender: { readonly node: string; readonly version: string },
+): Message | Promise<Message> {
+  const { id, task, queue, firstAttempt, rootId, parentId, terms = {}, payload } = job;
+  if (payload === undefined) {
+    throw new Error(`Cannot publish job ${id}: its record does not say what to call ${task} with`);
+  }
+  const { priority, expiresAt, timeoutMs, softTimeoutMs, retryLimit, replyTo, correlationId } =
+    terms;
+  return encodeTask({
+    id,
+    task,
+    queue,
+    kind: "job",
+    input: payload.input,
+    headers: payload.headers,
+    retries: attempt - 1,
+    firstAttempt,
+    origin: sender.node,
+    version: sender.version,
+    ...(payload.embedJson === undefined ? {} : { embedJson: payload.embedJson }),
+    ...(rootId === undefined || parentId === undefined ? {} : { parent: { id: parentId, rootId } }),
+    ...(priority === undefined ? {} : { priority }),
+    ...(expiresAt === undefined ? {} : { expires: { at: expiresAt, inMs: 0 } }),
+    ...(timeoutMs === undefined ? {} : { timeoutMs }),
+    ...(softTimeoutMs === undefined ? {} : { softTimeoutMs }),
+    ...(retryLimit === undefined ? {} : { retryLimit }),
+    ...(replyTo === undefined ? {} : { replyTo }),
+    ...(correlationId === undefined ? {} : { correlationId }),
+  });
+}
+
+/**
+ * What a message asks, for the record.
+ * @param body its body as text: Celery's triple.
+ * @returns undefined where the body is not such a triple: then nobody can publish it again either.
+ */
+export function jobRequest(
+  task: ReceivedTask,
+  priority: number | undefined,
+  body: string,
+): JobRequest | undefined {
+  const triple = readTriple(body);
+  if (triple === undefined) return undefined;
+  const { etaAt, expiresAt, timeoutMs, softTimeoutMs, retryLimit, replyTo, correlationId, id } =
+    task;
+  return {
+    terms: {
+      ...(priority === undefined ? {} : { priority }),
+      ...(etaAt === undefined ? {} : { etaAt }),
+      ...(expiresAt === undefined ? {} : { expiresAt }),
+      ...(timeoutMs === undefined ? {} : { timeoutMs }),
+      ...(softTimeoutMs === undefined ? {} : { softTimeoutMs }),
+      ...(retryLimit === undefined ? {} : { retryLimit }),
+      ...(replyTo === undefined || replyTo === "" ? {} : { replyTo }),
+      ...(correlationId === id ? {} : { correlationId }),
+    },
+    payload: { ...triple, headers: task.headers },
+  };
+}
+
+function readTriple(body: string): Pick<JobRequest["payload"], "input" | "embedJson"> | undefined {
+  let triple: unknown;
+  try {
+    triple = JSON.parse(body);
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+  if (!Array.isArray(triple) || triple.length !== 3) return undefined;
+  const [args, kwargs, embed]: unknown[] = triple;
+  const input = { argsJson: JSON.stringify(args), kwargsJson: JSON.stringify(kwargs) };
+  return isEmptyEmbed(embed) ? { input } : { input, embedJson: JSON.stringify(embed) };
+}
+
+/** Celery writes the four names even where there is nothing. */
+function isEmptyEmbed(embed: unknown): boolean {
+  return typeof embed !== "object" || embed === null ||
+    Object.values(embed).every((value) => value === null || value === undefined);
+}
