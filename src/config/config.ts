@@ -58,6 +58,13 @@ export interface AmqpBrokerConfig {
 
 export type BrokerConfig = EmbeddedBrokerConfig | AmqpBrokerConfig;
 
+/** An exchange of the application's, declared when a node starts. */
+export interface ExchangeConfig {
+  readonly name: string;
+  readonly type: "fanout" | "topic" | "direct" | "headers";
+  readonly durable: boolean;
+}
+
 export interface WorkerConfig {
   /** Absolute paths of files and folders. */
   readonly taskPaths: readonly string[];
@@ -111,6 +118,7 @@ export interface LogConfig {
 interface NodeBase {
   readonly node: NodeIdentity;
   readonly heartbeat: HeartbeatConfig;
+  readonly exchanges: readonly ExchangeConfig[];
   readonly log: LogConfig;
 }
 

@@ -51,11 +51,38 @@ export interface SwitchSetting extends SettingBase {
   readonly fallback: boolean;
 }
 
-export type Setting = ValueSetting<unknown, unknown> | ListSetting<unknown> | SwitchSetting;
+/** One thing that is wrong with a structure: where in it, what stands there, what was expected. */
+export interface Fault {
+  readonly path: readonly string[];
+  readonly value?: string;
+  readonly message: string;
+}
+
+/** Reads a structure that was parsed from JSON, and finds all that is wrong with it. */
+export interface StructureReader<T> {
+  readonly expected: string;
+  readonly metavar: string;
+  readonly choices?: readonly string[];
+  read(given: unknown): { readonly value: T } | { readonly faults: readonly Fault[] };
+}
+
+/** A structure: as it is in the file, as JSON text in a variable or a flag. */
+export interface StructureSetting<T> extends SettingBase {
+  readonly kind: "structure";
+  readonly reader: StructureReader<T>;
+  readonly isPath?: never;
+}
+
+export type Setting =
+  | ValueSetting<unknown, unknown>
+  | ListSetting<unknown>
+  | SwitchSetting
+  | StructureSetting<unknown>;
 
 /** What a setting comes out as. */
 export type ValueOf<S> = S extends SwitchSetting ? boolean
   : S extends ListSetting<infer T> ? readonly T[] | undefined
+  : S extends StructureSetting<infer T> ? T | undefined
   : S extends ValueSetting<infer T, infer D> ? T | D
   : never;
 

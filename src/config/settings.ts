@@ -3,7 +3,15 @@
  * A key `amqpUrl` is the flag `--amqp-url` and the variable `COX_AMQP_URL`.
  */
 import { delimiter } from "node:path";
-import type { ListSetting, Setting, SwitchSetting, ValueOf, ValueSetting } from "./setting.ts";
+import { exchangesReader } from "./exchanges_setting.ts";
+import type {
+  ListSetting,
+  Setting,
+  StructureSetting,
+  SwitchSetting,
+  ValueOf,
+  ValueSetting,
+} from "./setting.ts";
 import {
   beatsOrOff,
   choice,
@@ -31,6 +39,10 @@ function one<T>(
 }
 
 const many = <T>(row: Row<ListSetting<T>>): ListSetting<T> => ({ ...row, kind: "list" });
+const structure = <T>(row: Row<StructureSetting<T>>): StructureSetting<T> => ({
+  ...row,
+  kind: "structure",
+});
 const onOff = (row: Row<SwitchSetting>): SwitchSetting => ({ ...row, kind: "switch" });
 
 const NODES = ["all", "serve", "work"] as const;
@@ -272,6 +284,13 @@ export const SETTINGS = {
     reader: duration({ minMs: 1 }),
     defaultText: { all: "30s", serve: "30s", work: "30s", call: "5s", tasks: "5s", nodes: "5s" },
     help: "how long to wait for RabbitMQ before giving up",
+  }),
+  exchanges: structure({
+    group: "Broker",
+    modes: NODES,
+    reader: exchangesReader,
+    defaultText: "none",
+    help: 'exchanges to declare at the start, such as {"orders":"topic"}; best kept in the file',
   }),
   data: one({
     group: "Broker",

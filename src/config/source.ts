@@ -104,6 +104,7 @@ const SHAPES = {
   value: "a text or a number",
   list: "an array of texts",
   switch: "true or false",
+  structure: "JSON",
 } as const;
 
 function textsOf(value: unknown, kind: keyof typeof SHAPES): readonly string[] | undefined {
@@ -117,5 +118,7 @@ function textsOf(value: unknown, kind: keyof typeof SHAPES): readonly string[] |
         : undefined;
     case "switch":
       return typeof value === "boolean" ? [String(value)] : undefined;
+    case "structure":
+      return [JSON.stringify(value)];
   }
 }

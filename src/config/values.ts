@@ -1,7 +1,7 @@
 /** From the texts that were given to values: each setting by its own reader, all problems kept. */
 import { resolve } from "node:path";
-import type { ConfigProblem } from "./problem.ts";
-import type { ListSetting, Setting, ValueSetting } from "./setting.ts";
+import type { ConfigProblem, Origin } from "./problem.ts";
+import type { Fault, ListSetting, Setting, ValueSetting } from "./setting.ts";
 import { SETTING_KEYS, type SettingKey, settingOf, type Values } from "./settings.ts";
 import type { Given, GivenSettings } from "./source.ts";
 import { readSwitch } from "./value.ts";
@@ -32,12 +32,40 @@ export function readSettings(given: GivenSettings): ReadSettings {
       });
       unread.add(key);
     }
+    if (outcome !== undefined && "faults" in outcome) {
+      problems.push(...outcome.faults.map((fault) => faultProblem(key, source?.origin, fault)));
+      unread.add(key);
+    }
     values[key] = outcome !== undefined && "read" in outcome ? outcome.read : fallbackOf(setting);
   }
   return { values: values as Values, problems, unread };
 }
 
-type Outcome = { readonly read: unknown } | { readonly expected: string; readonly value: string };
+type Outcome =
+  | { readonly read: unknown }
+  | { readonly expected: string; readonly value: string }
+  | { readonly faults: readonly Fault[] };
+
+/** In the file the place is part of the key; elsewhere the message names it. */
+function faultProblem(key: SettingKey, origin: Origin | undefined, fault: Fault): ConfigProblem {
+  const { path, value, message } = fault;
+  const shown = value === undefined ? {} : { value };
+  if (origin?.kind === "file") {
+    const place = [origin.key, ...path.map(step)].join("");
+    return { key, origin: { ...origin, key: place }, ...shown, message };
+  }
+  const place = path.map(step).join("").replace(/^\./, "");
+  return {
+    key,
+    ...(origin === undefined ? {} : { origin }),
+    ...shown,
+    message: place === "" ? message : `${place}: ${message}`,
+  };
+}
+
+function step(name: string): string {
+  return /^[\w-]+$/.test(name) ? `.${name}` : `[${JSON.stringify(name)}]`;
+}
 
 function readOne(setting: Setting, given: Given): Outcome {
   switch (setting.kind) {
@@ -62,6 +90,19 @@ function readOne(setting: Setting, given: Given): Outcome {
       }
       return { read };
     }
+    case "structure": {
+      const value = given.texts.at(-1) ?? "";
+      const { reader } = setting;
+      let parsed: unknown;
+      try {
+        parsed = JSON.parse(value);
+      } catch (error) {
+        if (error instanceof SyntaxError) return { expected: reader.expected, value };
+        throw error;
+      }
+      const read = reader.read(parsed);
+      return "faults" in read ? read : { read: read.value };
+    }
   }
 }
 
@@ -82,5 +123,5 @@ function placed(
 }
 
 function fallbackOf(setting: Setting): unknown {
-  return setting.kind === "list" ? undefined : setting.fallback;
+  return setting.kind === "list" || setting.kind === "structure" ? undefined : setting.fallback;
 }

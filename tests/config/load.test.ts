@@ -65,6 +65,7 @@ describe("loadConfig() without anything given", () => {
       mode: "all",
       node: { id: "desk.local-4f2a9c", graceMs: 25_000 },
       heartbeat: { logEveryMs: 0, broadcastEveryMs: 2_000, exchange: "Heartbeat" },
+      exchanges: [],
       log: { level: "info", format: "auto", secrets: [] },
       broker: { kind: "embedded", dataDir: "/here/coxswain-data" },
       http: {
@@ -222,6 +223,66 @@ describe("loadConfig() reads values", () => {
       json: true,
       target: { kind: "front", url: "http://front:1", token: "abc" },
     });
+  });
+});
+
+describe("loadConfig() reads exchanges", () => {
+  const read = [
+    { name: "orders", type: "topic", durable: true },
+    { name: "logs", type: "fanout", durable: false },
+  ] as const;
+  const given = { orders: "topic", logs: { type: "fanout", durable: false } };
+
+  test("from the file, a variable or a flag", () => {
+    for (
+      const config of [
+        loadMode("all", {}, inFile({ exchanges: given })),
+        loadMode("serve", {}, { env: { COX_EXCHANGES: JSON.stringify(given) } }),
+        loadMode("work", { exchanges: [JSON.stringify(given)] }),
+      ]
+    ) expect(config.exchanges).toEqual(read);
+    expect(loadMode("work", {}).exchanges).toEqual([]);
+  });
+
+  test("and tells all that is wrong with them at once", () => {
+    const exchanges = {
+      "": "topic",
+      "cox.nodes": "topic",
+      "amq.x": "fanout",
+      "reply.x": "fanout",
+      celeryev: "topic",
+      a: "",
+      b: { type: "topik", durable: "yes", auto: 1 },
+      c: {},
+      d: 7,
+    };
+    expect(problems("all", {}, inFile({ exchanges, port: "x" }))).toEqual([
+      expect.stringMatching(/^coxswain\.json: port = x: expected/),
+      'coxswain.json: exchanges[""]: the name must not be empty',
+      expect.stringMatching(/^coxswain\.json: exchanges\["cox\.nodes"\]: the name is reserved/),
+      expect.stringMatching(/^coxswain\.json: exchanges\["amq\.x"\]: the name is reserved/),
+      expect.stringMatching(/^coxswain\.json: exchanges\["reply\.x"\]: the name is reserved/),
+      expect.stringMatching(/^coxswain\.json: exchanges\.celeryev: the name is reserved/),
+      'coxswain.json: exchanges.a = "": expected one of "fanout", "topic", "direct", "headers"',
+      'coxswain.json: exchanges.b.type = "topik": expected one of "fanout", "topic", "direct", ' +
+      '"headers"',
+      'coxswain.json: exchanges.b.durable = "yes": expected true or false',
+      "coxswain.json: exchanges.b.auto: no such member: there are type, durable",
+      'coxswain.json: exchanges.c.type: expected one of "fanout", "topic", "direct", "headers"',
+      'coxswain.json: exchanges.d = 7: expected one of "fanout", "topic", "direct", "headers"',
+    ]);
+  });
+
+  test("and names the place in a variable or a flag", () => {
+    expect(problems("all", {}, { env: { COX_EXCHANGES: '{"a": "x"}' } })).toEqual([
+      'COX_EXCHANGES="x": a: expected one of "fanout", "topic", "direct", "headers"',
+    ]);
+    expect(problems("all", { exchanges: ["orders:topic"] })).toEqual([
+      '--exchanges orders:topic: expected an object of names and types such as {"orders": "topic"}',
+    ]);
+    expect(problems("all", {}, inFile({ exchanges: ["a"] }))).toEqual([
+      'coxswain.json: exchanges: expected an object of names and types such as {"orders": "topic"}',
+    ]);
   });
 });
 
