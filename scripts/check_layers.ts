@@ -18,6 +18,7 @@ const EVERYTHING_BUT_ADAPTERS = [
   "store",
   "nodes",
   "calls",
+  "messages",
   "isolates",
   "worker",
   "http",
@@ -53,11 +54,22 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
   heartbeat: ["broker", "version.ts", ...FLOOR],
   nodes: ["broker", "heartbeat", "tasks", "version.ts", "lifecycle", "async", "observe"],
   calls: ["broker", "tasks", "nodes", "version.ts", "reserved_names.ts", ...FLOOR],
+  messages: ["broker", "calls", "nodes", "tasks", "reserved_names.ts", ...FLOOR],
   // It provides the module "coxswain" to task files.
   isolates: ["mod.ts", "tasks", ...FLOOR],
   worker: ["calls", "jobs", "isolates", "broker", "heartbeat", "nodes", "tasks", ...FLOOR],
-  http: ["calls", "jobs", "store", "nodes", "tasks", "version.ts", ...FLOOR],
-  config: ["lifecycle", "platform", "observe"],
+  http: [
+    "calls",
+    "messages",
+    "reserved_names.ts",
+    "jobs",
+    "store",
+    "nodes",
+    "tasks",
+    "version.ts",
+    ...FLOOR,
+  ],
+  config: ["reserved_names.ts", "lifecycle", "platform", "observe"],
   cli: EVERYTHING_BUT_ADAPTERS,
   // The composition root.
   "cli/run.ts": [

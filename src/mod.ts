@@ -27,6 +27,8 @@ export { enqueue } from "./tasks/enqueue.ts";
 export type { JobOptions } from "./tasks/enqueue.ts";
 export { heartbeat } from "./tasks/periodic.ts";
 export type { PeriodicOptions, TaskHeartbeat } from "./tasks/periodic.ts";
+export { exchanges } from "./tasks/exchanges.ts";
+export type { Exchanges, PublishOptions } from "./tasks/exchanges.ts";
 export { DefinitionError, Interruption, Reject, ResultError, Retry } from "./tasks/errors.ts";
 export type { InterruptionCause, RetryRequest } from "./tasks/errors.ts";
 export { cron, every } from "./tasks/scheduling.ts";

@@ -186,8 +186,9 @@ export interface Broker {
    * Publishes one message. Messages of one publisher to one queue keep their order.
    * @throws BrokerAwayError when not connected, blocked, or lost before the confirm came (the message
    *   may then have been taken).
-   * @throws PublishRefusedError when the broker said no (nack), the exchange does not exist, or the
-   *   message cannot be written (a name over 255 bytes, a header of an unknown type).
+   * @throws PublishRefusedError when the broker said no (nack) or the message cannot be written (a name
+   *   over 255 bytes, a header of an unknown type); UnknownExchangeError, which is one, when the
+   *   exchange does not exist.
    */
   publish(message: Message, options?: PublishOptions): Promise<PublishResult>;
   /** Calls the listener with each message returned as unroutable that nobody waits for. */

@@ -17,5 +17,10 @@ export class DeclarationError extends Error {
 
 /** The broker or the wire would not take this one message. */
 export class PublishRefusedError extends Error {
-  override readonly name = "PublishRefusedError";
+  override readonly name: string = "PublishRefusedError";
+}
+
+/** There is no exchange of the name that a message was to be published to. */
+export class UnknownExchangeError extends PublishRefusedError {
+  override readonly name = "UnknownExchangeError";
 }

@@ -4,7 +4,7 @@
  * keeps the start short and a worker free of the web part.
  */
 import { getLogger } from "@logtape/logtape";
-import type { Broker } from "../broker/broker.ts";
+import type { Broker, ExchangeSpec } from "../broker/broker.ts";
 import { DeclarationError } from "../broker/errors.ts";
 import { BrokerCaller } from "../calls/broker_caller.ts";
 import type {
@@ -12,6 +12,7 @@ import type {
   BrokerConfig,
   CallConfig,
   CallsConfig,
+  ExchangeConfig,
   ListConfig,
   NodeConfig,
   WorkerConfig,
@@ -19,6 +20,9 @@ import type {
 import type { Load } from "../heartbeat/beacon.ts";
 import { HeartbeatExchangeError, NodeHeartbeat } from "../heartbeat/node_heartbeat.ts";
 import type { Component } from "../lifecycle/component.ts";
+import { BrokerExchanges, declareConfigured } from "../messages/broker_exchanges.ts";
+import { BrokerQueues, type QueueSources } from "../messages/broker_queues.ts";
+import { exchangeAsks } from "../messages/exchange_asks.ts";
 import { NodesChannel } from "../nodes/nodes_channel.ts";
 import { RosterKeeper } from "../nodes/roster_keeper.ts";
 import { VERSION } from "../version.ts";
@@ -97,6 +101,8 @@ export async function openBrokerLists(
 async function startParts(node: Node, config: NodeConfig, program: ProgramFacts): Promise<void> {
   const { id } = config.node;
   const broker = await openBroker(node, config.broker, id);
+  await declareExchanges(broker, config.exchanges);
+  const exchanges = new BrokerExchanges(broker);
   let worker: Worker | undefined;
   let caller: BrokerCaller | undefined;
   const heartbeat = new NodeHeartbeat({
@@ -116,7 +122,7 @@ async function startParts(node: Node, config: NodeConfig, program: ProgramFacts)
   if (config.mode !== "work") await startExplained(node, roster);
   await node.start(nodes);
   if (config.mode !== "serve") {
-    worker = await startWorker(node, config, program, broker, nodes, heartbeat);
+    worker = await startWorker(node, config, program, broker, nodes, heartbeat, exchanges);
   }
   const health = {
     node: id,
@@ -132,6 +138,8 @@ async function startParts(node: Node, config: NodeConfig, program: ProgramFacts)
       caller,
       directory: nodes,
       nodes: roster,
+      exchanges,
+      queues: new BrokerQueues(broker, queueSources(nodes, roster)),
       health,
       options: config.http,
     });
@@ -159,6 +167,25 @@ function loadOf(worker: Worker | undefined, caller: BrokerCaller | undefined): L
     consumers,
     memoryBytes: process.memoryUsage.rss(),
     ...(caller === undefined ? {} : { pendingCalls: caller.pending }),
+  };
+}
+
+/** @throws StartupError naming each that cannot be declared. */
+async function declareExchanges(broker: Broker, specs: readonly ExchangeSpec[]): Promise<void> {
+  try {
+    await declareConfigured(broker, specs);
+  } catch (error) {
+    if (!(error instanceof DeclarationError)) throw error;
+    throw new StartupError(error.message, { cause: error });
+  }
+}
+
+function queueSources(nodes: NodesChannel, roster: RosterKeeper): QueueSources {
+  return {
+    tasks: () => nodes.list(),
+    consumers: () => nodes.consumedQueues(),
+    loads: () =>
+      roster.list().flatMap(({ state, load }) => state === "alive" ? load?.consumers ?? [] : []),
   };
 }
 
@@ -260,12 +287,14 @@ async function startWorker(
   config: {
     readonly worker: WorkerConfig;
     readonly broker: BrokerConfig;
+    readonly exchanges: readonly ExchangeConfig[];
     readonly node: { id: string };
   },
   program: ProgramFacts,
   broker: Broker,
   nodes: NodesChannel,
   heartbeat: NodeHeartbeat,
+  exchanges: BrokerExchanges,
 ): Promise<Worker> {
   const { worker: settings, node: { id } } = config;
   const { createPool, PoolStartError } = await import("../isolates/pool.ts");
@@ -287,6 +316,7 @@ async function startWorker(
     nodeId: id,
     onLog: taskLogger,
     asks: {
+      ...exchangeAsks(exchanges),
       "pubsub.publish": async ({ channel }, json) => {
         await publishOnChannel(broker, channel, json);
         return null;
@@ -313,6 +343,7 @@ async function startWorker(
     periodic,
     node: id,
     ...(settings.queues === undefined ? {} : { queues: settings.queues }),
+    exchanges: new Map(config.exchanges.map(({ name, type }) => [name, type])),
     queueType: config.broker.kind === "amqp" ? config.broker.queueType : "classic",
     slots,
     lookAhead: settings.lookAhead,

@@ -9,6 +9,8 @@ import { getLogger } from "@logtape/logtape";
 import { Hono } from "hono";
 import type { Caller } from "../calls/call.ts";
 import { type Clock, systemClock } from "../lifecycle/clock.ts";
+import type { Exchanges } from "../messages/exchanges.ts";
+import type { Queues } from "../messages/queues.ts";
 import type { TaskDirectory } from "../nodes/announcement.ts";
 import { newId as newUuid } from "../platform/ids.ts";
 import { type AppEnv, type Fail, rawPath } from "./exchange.ts";
@@ -17,10 +19,12 @@ import type { NodeHealth } from "./health.ts";
 import { allowedMethods } from "./methods.ts";
 import { problemResponse, shortened } from "./problems.ts";
 import { addCallRoute } from "./routes/call.ts";
+import { addExchangesRoute } from "./routes/exchanges.ts";
 import { addHealthRoutes } from "./routes/health.ts";
 import { addIndexRoutes } from "./routes/index.ts";
 import { addNodesRoute, type NodeList } from "./routes/nodes.ts";
 import { addParallelRoute } from "./routes/parallel.ts";
+import { addQueuesRoutes } from "./routes/queues.ts";
 import { addTasksRoute } from "./routes/tasks.ts";
 
 const log = getLogger(["coxswain", "http"]);
@@ -42,6 +46,9 @@ export interface AppDeps {
   readonly caller: Caller;
   readonly directory: Pick<TaskDirectory, "list" | "settled" | "isSettled">;
   readonly nodes: NodeList;
+  /** Absent: the application has no such routes. */
+  readonly exchanges?: Exchanges;
+  readonly queues?: Queues;
   readonly health: NodeHealth;
   readonly options: HttpOptions;
   /** Makes the UUIDs that name single problems. */
@@ -53,7 +60,8 @@ export type HttpApp = Hono<AppEnv>;
 
 /** A front's application. */
 export function createApp(deps: AppDeps): HttpApp {
-  const { caller, directory, nodes, health, options, newId = newUuid, clock = systemClock } = deps;
+  const { caller, directory, nodes, exchanges, queues, health, options } = deps;
+  const { newId = newUuid, clock = systemClock } = deps;
   const { maxBodyBytes, exposeErrors } = options;
   const { app, fail } = createBase(newId, exposeErrors);
   const guard = createGuard(options);
@@ -73,6 +81,8 @@ export function createApp(deps: AppDeps): HttpApp {
   addNodesRoute(app, nodes, directory, clock);
   addCallRoute(app, { caller, maxBodyBytes, exposeErrors, fail });
   addParallelRoute(app, { caller, maxBodyBytes, exposeErrors, fail });
+  if (exchanges !== undefined) addExchangesRoute(app, { exchanges, maxBodyBytes, fail });
+  if (queues !== undefined) addQueuesRoutes(app, { queues, directory, fail, clock });
   return app;
 }
 

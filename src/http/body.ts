@@ -1,4 +1,4 @@
-/** Reads request bodies: never more of one than the limit, and only text. */
+/** Reads request bodies: never more of one than the limit. */
 import type { CallInput } from "../calls/call.ts";
 import { parseInput } from "../calls/input.ts";
 import { locateJsonError } from "./json_error.ts";
@@ -9,12 +9,28 @@ const decoder = new TextDecoder("utf-8", { fatal: true });
 /** A value, or why there is none. */
 export type Read<T> = { readonly value: T } | { readonly problem: Problem };
 
+/** The body as text: see `readBytes`. */
+export async function readText(request: Request, maxBytes: number): Promise<Read<string>> {
+  const bytes = await readBytes(request, maxBytes);
+  return "problem" in bytes ? bytes : decodeText(bytes.value);
+}
+
+/** A body's bytes as text in UTF-8. */
+export function decodeText(bytes: Uint8Array): Read<string> {
+  try {
+    return { value: decoder.decode(bytes) };
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    return { problem: bad("The body is not text in UTF-8") };
+  }
+}
+
 /**
- * The body as text. One whose length is announced is read at a stretch, which costs half of reading
+ * The body as it is. One whose length is announced is read at a stretch, which costs half of reading
  * a stream; one that comes in chunks is given up as soon as it passes the limit. What the client
  * still sends of a refused body the server passes over, so that the refusal arrives.
  */
-export async function readText(request: Request, maxBytes: number): Promise<Read<string>> {
+export async function readBytes(request: Request, maxBytes: number): Promise<Read<Uint8Array>> {
   const { headers } = request;
   const encoding = headers.get("content-encoding");
   if (encoding !== null && encoding.toLowerCase() !== "identity") {
@@ -39,13 +55,7 @@ export async function readText(request: Request, maxBytes: number): Promise<Read
       problem: bad(`The body broke off: ${error instanceof Error ? error.message : error}`),
     };
   }
-  if (bytes === undefined) return { problem: tooLarge(maxBytes) };
-  try {
-    return { value: decoder.decode(bytes) };
-  } catch (error) {
-    if (!(error instanceof TypeError)) throw error;
-    return { problem: bad("The body is not text in UTF-8") };
-  }
+  return bytes === undefined ? { problem: tooLarge(maxBytes) } : { value: bytes };
 }
 
 /** Undefined where there is more than the limit. */

@@ -1,5 +1,5 @@
 /** What the routes share in answering one request. */
-import type { Context } from "hono";
+import type { Context, Hono } from "hono";
 import type { ConnectionHold } from "../platform/http_server.ts";
 import { bad, type Read } from "./body.ts";
 import type { Problem } from "./problems.ts";
@@ -42,4 +42,16 @@ export function segment(raw: string): Read<string> {
     if (!(error instanceof URIError)) throw error;
     return { problem: bad("The path is not percent-encoded UTF-8") };
   }
+}
+
+/**
+ * Adds the handler of a `POST` route for a path in which the name is missing too, so that the answer
+ * says what is wrong instead of that there is no such route. It is not listed as a route of its own.
+ */
+export function addNameless(
+  app: Hono<AppEnv>,
+  path: string,
+  handler: (c: Context<AppEnv>) => Promise<Response>,
+): void {
+  app.use(path, (c, next) => c.req.method === "POST" ? handler(c) : next());
 }

@@ -13,13 +13,17 @@ interface ProblemKind {
 /** Name, the last part of a problem's `type`, which programs rely on → what it is. */
 export const PROBLEMS = {
   "bad-request": { status: 400, title: "The request cannot be read" },
-  refused: { status: 400, title: "The call cannot be sent" },
+  refused: { status: 400, title: "The call or message cannot be sent" },
   unauthorized: { status: 401, title: "A token is needed" },
   forbidden: { status: 403, title: "Not allowed" },
   "not-found": { status: 404, title: "No such route" },
+  "reserved-name": { status: 400, title: "The name is empty or not an application's" },
+  "unknown-exchange": { status: 404, title: "No such exchange" },
+  "unknown-queue": { status: 404, title: "No such queue" },
   "unknown-task": { status: 404, title: "No such task" },
   "method-not-allowed": { status: 405, title: "The route has no such method" },
   cancelled: { status: 409, title: "The call was cancelled" },
+  "exchange-differs": { status: 409, title: "The exchange exists with another type" },
   "too-large": { status: 413, title: "The request body is too large" },
   "unsupported-encoding": { status: 415, title: "The request body's encoding is not supported" },
   "invalid-input": { status: 422, title: "The task refused its input" },

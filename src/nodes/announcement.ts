@@ -12,6 +12,15 @@ export interface KnownTask extends TaskDescriptor {
   readonly nodes: readonly string[];
 }
 
+/** A queue of messages that nodes consume. */
+export interface ConsumedQueue {
+  readonly queue: string;
+  readonly exchange?: string;
+  readonly keys?: readonly string[];
+  /** Nodes that consume it now, sorted; empty where it is only remembered. */
+  readonly nodes: readonly string[];
+}
+
 /** Which task lives where: read by the caller, by `GET /tasks` and by `app tasks`. */
 export interface TaskDirectory {
   find(task: string): KnownTask | undefined;
@@ -44,9 +53,23 @@ const Descriptor = v.object({
   })),
 });
 
+const AnnouncedConsumer = v.object({
+  queue: v.string(),
+  exchange: v.exactOptional(v.string()),
+  keys: v.exactOptional(v.array(v.string())),
+});
+
+/** A queue of messages that a node says it consumes. */
+export type AnnouncedConsumer = v.InferOutput<typeof AnnouncedConsumer>;
+
 const Announcement = v.variant("type", [
-  /** A worker serves these tasks now, and no others. */
-  v.object({ type: v.literal("serving"), node: v.string(), tasks: v.array(Descriptor) }),
+  /** A worker serves these tasks and consumes these queues of messages now, and no others. */
+  v.object({
+    type: v.literal("serving"),
+    node: v.string(),
+    tasks: v.array(Descriptor),
+    consumers: v.exactOptional(v.array(AnnouncedConsumer)),
+  }),
   /** A node is there, and how often it will send beacons. */
   v.object({ type: v.literal("present"), ...Introduction.entries }),
   /** A node takes no more work, or no more requests. */

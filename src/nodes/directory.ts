@@ -1,9 +1,9 @@
 /**
- * The directory: which task lives where, learnt from what workers announce. Pure state; how the
+ * The directory: which task lives where, and who consumes which queue of messages, learnt from what workers announce. Pure state; how the
  * announcements travel is nodes_channel.ts.
  */
 import type { TaskDescriptor } from "../tasks/descriptor.ts";
-import type { KnownTask } from "./announcement.ts";
+import type { AnnouncedConsumer, ConsumedQueue, KnownTask } from "./announcement.ts";
 
 interface Entry {
   readonly descriptor: TaskDescriptor;
@@ -15,10 +15,19 @@ interface Entry {
 export class Directory {
   readonly #entries = new Map<string, Entry>();
   readonly #tasksOf = new Map<string, readonly TaskDescriptor[]>();
+  /** By queue, as the latest node told; they stay remembered. */
+  readonly #consumers = new Map<string, AnnouncedConsumer>();
+  readonly #queuesOf = new Map<string, ReadonlySet<string>>();
 
-  /** A node tells all tasks that it serves; what it told before is forgotten. */
-  announced(node: string, tasks: readonly TaskDescriptor[]): void {
+  /** A node tells all that it serves; what it told before is forgotten. */
+  announced(
+    node: string,
+    tasks: readonly TaskDescriptor[],
+    consumers: readonly AnnouncedConsumer[] = [],
+  ): void {
     this.left(node);
+    for (const consumer of consumers) this.#consumers.set(consumer.queue, consumer);
+    this.#queuesOf.set(node, new Set(consumers.map(({ queue }) => queue)));
     this.#tasksOf.set(node, tasks);
     for (const descriptor of tasks) {
       const nodes = this.#entries.get(descriptor.name)?.nodes ?? new Set<string>();
@@ -38,6 +47,18 @@ export class Directory {
       if (other !== undefined) this.#entries.set(name, { descriptor: other, nodes: entry.nodes });
     }
     this.#tasksOf.delete(node);
+    this.#queuesOf.delete(node);
+  }
+
+  /** Queues of messages, with who consumes them now. Sorted. */
+  consumedQueues(): readonly ConsumedQueue[] {
+    return [...this.#consumers.values()]
+      .map((consumer) => ({
+        ...consumer,
+        nodes: [...this.#queuesOf].filter(([, queues]) => queues.has(consumer.queue))
+          .map(([node]) => node).sort(),
+      }))
+      .sort((a, b) => a.queue < b.queue ? -1 : 1);
   }
 
   /** Whether exactly these are the tasks that a node has announced. */

@@ -12,7 +12,9 @@ import { type Clock, systemClock, type Timer } from "../lifecycle/clock.ts";
 import type { Component } from "../lifecycle/component.ts";
 import type { TaskDescriptor } from "../tasks/descriptor.ts";
 import {
+  type AnnouncedConsumer,
   type Announcement,
+  type ConsumedQueue,
   decodeAnnouncement,
   encodeAnnouncement,
   type KnownTask,
@@ -50,7 +52,7 @@ export class NodesChannel implements Component, TaskDirectory {
   readonly #clock: Clock;
   readonly #directory = new Directory();
   readonly #listeners = new Set<(announcement: Announcement) => void>();
-  #serving: readonly TaskDescriptor[] | undefined;
+  #serving: Omit<Extract<Announcement, { type: "serving" }>, "type" | "node"> | undefined;
   #joined: Joining | undefined;
   #queue: PrivateQueue | undefined;
   #loop: Promise<void> | undefined;
@@ -87,9 +89,12 @@ export class NodesChannel implements Component, TaskDirectory {
   }
 
   /** From now on this node serves these tasks and says so, now and whenever somebody asks. */
-  async serve(tasks: readonly TaskDescriptor[]): Promise<void> {
-    this.#serving = tasks;
-    await this.#publish({ type: "serving", node: this.#node, tasks: [...tasks] });
+  async serve(
+    tasks: readonly TaskDescriptor[],
+    consumers: readonly AnnouncedConsumer[] = [],
+  ): Promise<void> {
+    this.#serving = { tasks: [...tasks], consumers: [...consumers] };
+    await this.#publish({ type: "serving", node: this.#node, ...this.#serving });
   }
 
   /** From now on this node is one of all, and says so, now and whenever somebody asks. */
@@ -125,6 +130,11 @@ export class NodesChannel implements Component, TaskDirectory {
   /** Asks one node who it is and what it serves. */
   async ask(whom: string): Promise<void> {
     await this.#publish({ type: "asking", node: this.#node, whom });
+  }
+
+  /** Queues of messages that nodes consume, or did. */
+  consumedQueues(): readonly ConsumedQueue[] {
+    return this.#directory.consumedQueues();
   }
 
   find(task: string): KnownTask | undefined {
@@ -180,7 +190,11 @@ export class NodesChannel implements Component, TaskDirectory {
       }
       switch (announcement.type) {
         case "serving":
-          this.#directory.announced(announcement.node, announcement.tasks);
+          this.#directory.announced(
+            announcement.node,
+            announcement.tasks,
+            announcement.consumers,
+          );
           break;
         case "leaving":
           this.#directory.left(announcement.node);
@@ -202,7 +216,7 @@ export class NodesChannel implements Component, TaskDirectory {
       void this.#publish({ type: "present", ...this.#joined.introduction });
     }
     if (this.#serving !== undefined) {
-      void this.#publish({ type: "serving", node: this.#node, tasks: [...this.#serving] });
+      void this.#publish({ type: "serving", node: this.#node, ...this.#serving });
     }
   }
 

@@ -2,6 +2,7 @@
  * What a running task may ask of its node's main thread: one row for each question. How questions
  * travel is src/isolates; who answers them is put together in src/cli/run.ts.
  */
+import type { ExchangeType } from "./consumer.ts";
 import type { PlainJobOptions } from "./enqueue.ts";
 
 /**
@@ -9,6 +10,30 @@ import type { PlainJobOptions } from "./enqueue.ts";
  * text besides, which the main thread need not parse.
  */
 export interface Asks {
+  /** Publishes to an exchange; the text is the body. Answered when the broker has taken it, or sooner. */
+  "exchanges.publish": {
+    readonly request: {
+      readonly message: {
+        readonly exchange: string;
+        readonly key: string;
+        readonly headers: Readonly<Record<string, string>>;
+        readonly persistent: boolean;
+        readonly contentType: string;
+      };
+      /** The text is bytes in base64. */
+      readonly isBase64: boolean;
+      readonly isAwaited: boolean;
+    };
+    readonly answer: null;
+  };
+  "exchanges.declare": {
+    readonly request: {
+      readonly name: string;
+      readonly type: ExchangeType;
+      readonly isDurable: boolean;
+    };
+    readonly answer: null;
+  };
   /** Publishes on a channel; the text is the message as JSON. Answered when the broker has taken it. */
   "pubsub.publish": { readonly request: { readonly channel: string }; readonly answer: null };
   /** Accepts a job; the text is its input as JSON, or nothing. Answered when it is durable. */

@@ -73,11 +73,9 @@ export class MessageConsumers {
   }
 
   get status(): readonly ConsumerStatus[] {
-    return this.#options.consumers.flatMap(({ queue, exchange, keys }) => {
-      const source = this.#sources.get(queue);
-      if (source === undefined) return [];
-      const bound = exchange === undefined ? {} : { exchange, keys };
-      return [{ ...source.status, ...bound }];
+    return this.#options.consumers.flatMap((consumer) => {
+      const source = this.#sources.get(consumer.queue);
+      return source === undefined ? [] : [{ ...source.status, ...boundTo(consumer) }];
     });
   }
 
@@ -153,7 +151,7 @@ export class MessageConsumers {
           "give consume() its keys",
       );
     }
-    return (keys.length > 0 ? keys : ["#"]).map((routingKey) => ({
+    return keysOf(keys).map((routingKey) => ({
       exchange,
       queue,
       routingKey,
@@ -167,6 +165,18 @@ export class MessageConsumers {
     const room = PAUSING_STEPS.find((step) => step >= pausing) ?? MAX_PAUSING;
     this.#sources.get(queue)?.setPrefetch(prefetch + room);
   }
+}
+
+/** The exchange and the keys that a consumer's queue is bound by, where it is bound. */
+export function boundTo(
+  { exchange, keys }: ConsumerDescriptor,
+): { readonly exchange?: string; readonly keys?: string[] } {
+  return exchange === undefined ? {} : { exchange, keys: keysOf(keys) };
+}
+
+/** Without keys of its own it wants everything, which "#" means to a topic exchange. */
+function keysOf(keys: readonly string[]): string[] {
+  return keys.length > 0 ? [...keys] : ["#"];
 }
 
 /** What the broker itself gives up (expired, rejected by a stranger) is kept with the dead letters. */

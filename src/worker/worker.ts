@@ -23,7 +23,7 @@ import type { ConsumerStatus } from "./consuming_queue.ts";
 import { ControlListener } from "./control_listener.ts";
 import { Executor } from "./executor.ts";
 import { LookAhead } from "./look_ahead.ts";
-import { MessageConsumers } from "./message_consumers.ts";
+import { boundTo, MessageConsumers } from "./message_consumers.ts";
 import type { PeriodicCallbacks } from "./periodic.ts";
 import { QueueConsumers } from "./queue_consumers.ts";
 import { QueueSteering } from "./queue_steering.ts";
@@ -153,7 +153,10 @@ export class Worker implements Component {
     await tasks.start();
     await messages.start();
     this.#served = served;
-    await nodes.serve(served);
+    await nodes.serve(
+      served,
+      consumers.map((consumer) => ({ queue: consumer.queue, ...boundTo(consumer) })),
+    );
     this.#options.periodic.register(pool, periodic);
     this.#tell(served, consumers, queues);
   }

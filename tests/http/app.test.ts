@@ -54,6 +54,11 @@ describe("createApp()", () => {
       "GET /nodes",
       "POST /tasks/{task}/call",
       "POST /parallel",
+      "POST /exchanges/{exchange}",
+      "GET /queues",
+      "POST /queues/{queue}/pause",
+      "POST /queues/{queue}/resume",
+      "POST /queues/{queue}/purge",
     ]);
   });
 

@@ -3,6 +3,8 @@ import type { Caller, CallInput, CallOptions } from "../../src/calls/call.ts";
 import type { Ending } from "../../src/calls/outcome.ts";
 import { createApp, type HttpApp, type HttpOptions } from "../../src/http/app.ts";
 import type { NodeHealth } from "../../src/http/health.ts";
+import type { Exchanges } from "../../src/messages/exchanges.ts";
+import type { Queues } from "../../src/messages/queues.ts";
 import type { KnownTask } from "../../src/nodes/announcement.ts";
 import type { KnownNode } from "../../src/nodes/roster.ts";
 import type { Clock } from "../../src/lifecycle/clock.ts";
@@ -68,7 +70,20 @@ export interface FrontSettings {
   /** Default: at once. */
   readonly settled?: Promise<void>;
   readonly clock?: Clock;
+  /** Default: none is there. */
+  readonly exchanges?: Exchanges;
+  readonly queues?: Queues;
 }
+
+const NO_EXCHANGES: Exchanges = {
+  publish: () => Promise.resolve({ kind: "unknown_exchange", message: "There is none" }),
+  declare: () => Promise.resolve({ kind: "declared" }),
+};
+const NO_QUEUES: Queues = {
+  list: () => Promise.resolve({ kind: "listed", queues: [] }),
+  setPaused: () => Promise.resolve({ kind: "unknown_queue", message: "There is none" }),
+  purge: () => Promise.resolve({ kind: "unknown_queue", message: "There is none" }),
+};
 
 export interface Front {
   readonly app: HttpApp;
@@ -97,6 +112,8 @@ export function front(settings: FrontSettings = {}): Front {
       broker: () => ({ kind: "connected", since: new Date(0) }),
       ...settings.health,
     },
+    exchanges: settings.exchanges ?? NO_EXCHANGES,
+    queues: settings.queues ?? NO_QUEUES,
     options: {
       host: "127.0.0.1",
       maxBodyBytes: 1_000,

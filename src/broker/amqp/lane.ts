@@ -6,7 +6,7 @@
 import { Buffer } from "node:buffer";
 import type { AMQPChannel, AMQPMessage } from "@cloudamqp/amqp-client";
 import type { PublishResult } from "../broker.ts";
-import { BrokerAwayError, PublishRefusedError } from "../errors.ts";
+import { BrokerAwayError, PublishRefusedError, UnknownExchangeError } from "../errors.ts";
 import type { Message } from "../message.ts";
 import type { Connection } from "./connection.ts";
 import { brokerReply, REPLY } from "./failure.ts";
@@ -112,7 +112,7 @@ export class Lane {
     for (const { message, answer } of this.#pending.values()) {
       answer?.reject(
         isGuilty(message)
-          ? new PublishRefusedError(refusalText(message, error))
+          ? refusalOf(message, error)
           : new BrokerAwayError(`Lost before the broker confirmed: ${error.message}`),
       );
     }
@@ -185,6 +185,13 @@ function guiltOf(error: Error): (message: Message) => boolean {
     return ({ body }) => body.length === Number(bytes);
   }
   return () => false;
+}
+
+function refusalOf(message: Message, error: Error): PublishRefusedError {
+  const text = refusalText(message, error);
+  return missingExchange(error) === undefined
+    ? new PublishRefusedError(text)
+    : new UnknownExchangeError(text);
 }
 
 function refusalText({ exchange, routingKey }: Message, error: Error): string {

@@ -6,7 +6,7 @@
  */
 import { getLogger } from "@logtape/logtape";
 import type { PublishOptions, PublishResult } from "../broker.ts";
-import { BrokerAwayError, PublishRefusedError } from "../errors.ts";
+import { BrokerAwayError, PublishRefusedError, UnknownExchangeError } from "../errors.ts";
 import type { Message } from "../message.ts";
 import type { Connection } from "./connection.ts";
 import { reasonOf } from "./failure.ts";
@@ -27,6 +27,9 @@ export interface PublisherOptions {
   readonly restoreExchange: (name: string) => Promise<void>;
   readonly returned: (message: Message) => void;
 }
+
+/** The broker was asked, and has no exchange of this name. */
+class NoSuchExchange extends Error {}
 
 interface Held {
   readonly message: Message;
@@ -161,7 +164,7 @@ export class Publisher {
    */
   async #lookForExchange({ exchange }: Message): Promise<void> {
     if (!await this.#options.hasExchange(exchange)) {
-      throw new Error("there is no such exchange");
+      throw new NoSuchExchange("there is no such exchange");
     }
     this.#known.add(exchange);
   }
@@ -216,7 +219,10 @@ function writeAwaited(lane: Lane, message: Message, isMandatory: boolean): Promi
 function publishError({ exchange, routingKey }: Message, error: unknown): Error {
   if (error instanceof BrokerAwayError) return error;
   const target = `exchange "${exchange.slice(0, 80)}" with key "${routingKey.slice(0, 80)}"`;
-  return new PublishRefusedError(`Cannot publish to ${target}: ${reasonOf(error)}`);
+  const text = `Cannot publish to ${target}: ${reasonOf(error)}`;
+  return error instanceof NoSuchExchange
+    ? new UnknownExchangeError(text)
+    : new PublishRefusedError(text);
 }
 
 function away(reason: string): BrokerAwayError {

@@ -6,7 +6,12 @@ import { getLogger } from "@logtape/logtape";
 import { Deadlines } from "../../async/deadlines.ts";
 import type { Clock } from "../../lifecycle/clock.ts";
 import type { PublishOptions, PublishResult } from "../broker.ts";
-import { BrokerAwayError, BrokerRefusedError, PublishRefusedError } from "../errors.ts";
+import {
+  BrokerAwayError,
+  BrokerRefusedError,
+  PublishRefusedError,
+  UnknownExchangeError,
+} from "../errors.ts";
 import type { Message } from "../message.ts";
 import { openDataFile } from "./data_file.ts";
 import { deadLetter, type Deathbed, type DeathReason, isCircling } from "./dead_letter.ts";
@@ -116,7 +121,11 @@ export class Engine implements Surroundings {
       return entry === undefined ? CONFIRMED : this.#whenSafe([entry]);
     }
     const queues = this.host.route(message);
-    if (queues === undefined) return refuse(message, "there is no such exchange");
+    if (queues === undefined) {
+      return Promise.reject(
+        new UnknownExchangeError(refusal(message, "there is no such exchange")),
+      );
+    }
     if (queues.length === 0) {
       if (!mandatory) return confirm ? CONFIRMED : SENT;
       if (confirm) return RETURNED;
@@ -194,7 +203,11 @@ function offerToAll(queues: readonly Queue[], message: Message): Entry[] {
 }
 
 function refuse(message: Message, why: string): Promise<never> {
-  return Promise.reject(new PublishRefusedError(`Cannot publish to ${describe(message)}: ${why}`));
+  return Promise.reject(new PublishRefusedError(refusal(message, why)));
+}
+
+function refusal(message: Message, why: string): string {
+  return `Cannot publish to ${describe(message)}: ${why}`;
 }
 
 function describe({ exchange, routingKey }: Message): string {
