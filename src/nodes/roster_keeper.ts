@@ -18,6 +18,8 @@ import { type KnownNode, Roster, type RosterEvent, type RosterEventKind } from "
 const log = getLogger(["coxswain", "nodes"]);
 
 const CHECK_EVERY_MS = 500;
+/** Within this every node is connected again after the broker has come back. */
+const OTHERS_RETURN_MS = 5_000;
 /** A node that does not answer is asked again after this. */
 const ASK_AGAIN_AFTER_MS = 10_000;
 
@@ -152,7 +154,8 @@ export class RosterKeeper implements Component {
     if (name === undefined) {
       this.#deafSince ??= this.#clock.monotonic();
     } else if (this.#deafSince !== undefined) {
-      this.#roster.wasDeaf(this.#clock.monotonic() - this.#deafSince);
+      const deafMs = this.#clock.monotonic() - this.#deafSince;
+      this.#roster.wasDeaf(deafMs + OTHERS_RETURN_MS);
       this.#deafSince = undefined;
     }
   }
