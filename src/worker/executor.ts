@@ -56,6 +56,8 @@ export interface ExecutorOptions {
   readonly node: string;
   /** Most bytes that a compressed body may inflate to. */
   readonly maxBodyBytes: number;
+  /** `paused` has grown. */
+  readonly onPaused?: () => void;
   /** A message of a queue is dealt with. */
   readonly onSettled?: (queue: string) => void;
   readonly clock?: Clock;
@@ -120,6 +122,7 @@ export class Executor {
       node: options.node,
       clock: this.#clock,
       onIdle: () => this.#checkIdle(),
+      ...(options.onPaused === undefined ? {} : { onPaused: options.onPaused }),
       ...(options.onSettled === undefined ? {} : { onSettled: options.onSettled }),
     });
   }

@@ -92,17 +92,18 @@ export class QueueConsumers {
     const wasQuiet = now - consuming.lastAt > QUIET_AFTER_MS;
     consuming.lastAt = now;
     this.#options.accept(delivery);
-    if (wasQuiet) this.#share();
+    if (wasQuiet) this.share();
   }
 
   #shareLater(): void {
     this.#timer = this.#clock.after(SHARE_EVERY_MS, () => {
-      this.#share();
+      this.share();
       this.#shareLater();
     });
   }
 
-  #share(): void {
+  /** Divides what may be held anew: on and on by itself, and when more may be. */
+  share(): void {
     const quietSince = this.#clock.monotonic() - QUIET_AFTER_MS;
     const shares = this.#shares(
       this.#consuming.map(({ source, lastAt }) =>

@@ -36,6 +36,8 @@ export interface SettlerOptions {
   readonly recorder: Pick<RecorderPresence, "isThere">;
   readonly node: string;
   readonly clock: Clock;
+  /** One more delivery is held for a later moment. */
+  readonly onPaused?: () => void;
   /** Called whenever the last settlement underway has ended. */
   readonly onIdle: () => void;
   /** A message of a queue is dealt with. */
@@ -188,6 +190,7 @@ export class Settler {
       delivery.nack({ requeue: true });
     };
     this.#paused.add(end);
+    this.#options.onPaused?.();
   }
 
   /** Acks once `work` is done, unless it says what is to be done instead. */

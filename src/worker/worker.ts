@@ -115,6 +115,7 @@ export class Worker implements Component {
       isServedElsewhere: (task, queue) => nodes.isServedElsewhere(task, queue),
       node,
       maxBodyBytes: this.#options.maxBodyBytes,
+      onPaused: () => this.#consumers?.share(),
       onSettled: (queue) => this.#consumers?.countSettled(queue),
     });
     this.#executor = executor;
