@@ -1,5 +1,6 @@
 /** What a command line asks for, parsed and checked: all that the composition root needs to know. */
-import type { CallConfig, ListConfig, NodeConfig } from "../config/config.ts";
+import type { CallConfig, ListConfig, NodeConfig, PublishConfig } from "../config/config.ts";
+import type { QueueAction } from "./queues_command.ts";
 
 export type Command =
   /** Run a node until it is told to stop. */
@@ -11,8 +12,22 @@ export type Command =
     readonly task: string;
     readonly input?: string;
   }
-  /** List the tasks or the nodes that a front knows, or that answer over a broker. */
-  | { readonly kind: "list"; readonly config: ListConfig };
+  /** List the tasks, nodes or queues that a front knows, or that are found over a broker. */
+  | { readonly kind: "list"; readonly config: ListConfig }
+  /** Pause, resume or purge one queue. */
+  | {
+    readonly kind: "steer";
+    readonly config: ListConfig;
+    readonly action: QueueAction;
+    readonly queue: string;
+  }
+  /** Publish one message. `message` "-" is standard input; `channel` where no exchange is named. */
+  | {
+    readonly kind: "publish";
+    readonly config: PublishConfig;
+    readonly channel?: string;
+    readonly message: string;
+  };
 
 /** What comes of a command line. */
 export type Parsed =

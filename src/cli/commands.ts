@@ -112,6 +112,38 @@ export const COMMANDS: Readonly<Record<Mode, CommandText>> = {
       ["app nodes --amqp-url amqp://localhost", "past any front"],
     ],
   },
+  queues: {
+    brief: "List queues with what waits in them; pause, resume or purge one.",
+    description: [
+      "Asks a front, or past any front a RabbitMQ where --amqp-url names one, what waits in the " +
+      "queues of tasks and consumers and in that of dead letters.",
+      "A paused queue keeps its messages: no worker takes from it, nor one that starts later, " +
+      "until it is resumed. purge removes what waits in a queue.",
+    ],
+    usage: "[FLAGS] [pause|resume|purge QUEUE]",
+    examples: [
+      ["app queues", "ask the front on this machine"],
+      ["app queues pause images", "take no more from one of them"],
+      ["app queues purge cox.dead-letters", "throw dead letters away"],
+    ],
+  },
+  publish: {
+    brief: "Publish a message to an exchange, or to a channel.",
+    description: [
+      "Sends one message to an exchange by way of a front, or past any front over RabbitMQ where " +
+      "--amqp-url names one. What is JSON travels as JSON, anything else as text.",
+      "Without --exchange it goes to a channel, which is named before the message.",
+      "Exit codes: 0 it was taken, 2 wrong usage, no such exchange or a reserved name, 3 no front or " +
+      "no broker.",
+    ],
+    usage: "[FLAGS] --exchange NAME MESSAGE | CHANNEL MESSAGE",
+    examples: [
+      ["app publish --exchange shop --key order.7.paid '{\"id\":7}'", "one message with its key"],
+      ["app publish --exchange news --type fanout hello", "declares the exchange first"],
+      ["app publish --exchange shop - < order.json", "the message comes from a file"],
+      ["app publish chat.room1 '\"hello\"'", "to a channel"],
+    ],
+  },
 };
 
 export const PROGRAM_BRIEF =

@@ -1,6 +1,14 @@
 /** What the command line asks of the composition root, run.ts: the parts that need adapters. */
 import type { Caller } from "../calls/call.ts";
-import type { AmqpBrokerConfig, CallConfig, ListConfig, NodeConfig } from "../config/config.ts";
+import type {
+  AmqpBrokerConfig,
+  CallConfig,
+  ListConfig,
+  NodeConfig,
+  PublishConfig,
+} from "../config/config.ts";
+import type { MessageSink } from "./publish_command.ts";
+import type { QueueSource } from "./queues_command.ts";
 
 /** What only the program's entry knows. */
 export interface ProgramFacts {
@@ -17,9 +25,14 @@ export interface OpenCaller {
 }
 
 /** What nodes told over a broker, as a front would list it: JSON texts of arrays. */
-export interface OpenLists {
+export interface OpenLists extends QueueSource {
   tasks(): Promise<string>;
   nodes(): Promise<string>;
+  close(): Promise<void>;
+}
+
+/** A publisher with its own connection. */
+export interface OpenSink extends MessageSink {
   close(): Promise<void>;
 }
 
@@ -48,4 +61,10 @@ export interface CompositionRoot {
     broker: AmqpBrokerConfig,
     signal: AbortSignal,
   ): Promise<OpenLists>;
+  /** @throws BrokerAwayError or BrokerRefusedError when the broker cannot be had. */
+  openBrokerSink(
+    config: PublishConfig,
+    broker: AmqpBrokerConfig,
+    signal: AbortSignal,
+  ): Promise<OpenSink>;
 }

@@ -6,7 +6,10 @@ import type { Caller, CallInput, CallOptions } from "../calls/call.ts";
 import type { Ending } from "../calls/outcome.ts";
 import { formatDuration } from "../lifecycle/duration.ts";
 import type { InputIssue, TaskError } from "../tasks/task_error.ts";
+import type { PublishConfig } from "../config/config.ts";
 import { EXIT } from "./exit_code.ts";
+import type { MessageSink, PublishedMessage } from "./publish_command.ts";
+import type { QueueAction, QueueSource } from "./queues_command.ts";
 import { StartupError } from "./startup_error.ts";
 
 export interface FrontAddress {
@@ -19,7 +22,7 @@ export interface FrontAddress {
  * Calls tasks through a front. Its `call` rejects with a StartupError where no front answers, or it
  * does not let us in.
  */
-export class FrontClient implements Caller {
+export class FrontClient implements Caller, QueueSource, MessageSink {
   readonly #front: FrontAddress;
   #pending = 0;
 
@@ -63,6 +66,48 @@ export class FrontClient implements Caller {
   /** The front's list of nodes as it sent it: JSON text of an array. */
   nodes(): Promise<string> {
     return this.#list("/nodes");
+  }
+
+  /** The front's list of queues as it sent it: JSON text of an array. */
+  queues(): Promise<string> {
+    return this.#list("/queues");
+  }
+
+  steer(action: QueueAction, queue: string): Promise<string> {
+    return this.#post(`/queues/${encodeURIComponent(queue)}/${action}`);
+  }
+
+  publishToExchange(
+    exchange: string,
+    message: PublishedMessage,
+    { key, headers, isPersistent, isAwaited, type }: PublishConfig["options"],
+  ): Promise<string> {
+    const query = new URLSearchParams({
+      key,
+      persistent: `${isPersistent}`,
+      wait: `${isAwaited}`,
+      ...(type === undefined ? {} : { type }),
+    });
+    for (const [name, value] of Object.entries(headers)) query.append("header", `${name}:${value}`);
+    return this.#post(`/exchanges/${encodeURIComponent(exchange)}?${query}`, message);
+  }
+
+  publishToChannel(channel: string, message: PublishedMessage): Promise<string> {
+    return this.#post(`/channels/${encodeURIComponent(channel)}`, message);
+  }
+
+  async #post(path: string, message?: PublishedMessage): Promise<string> {
+    const response = await this.#ask(path, {
+      method: "POST",
+      ...(message === undefined
+        ? {}
+        : { body: message.text, headers: { "content-type": message.contentType } }),
+    });
+    const text = await response.text();
+    if (response.ok) return text;
+    throw new StartupError(`The front at ${this.#front.url} refused: ${problemOf(text).detail}`, {
+      exitCode: response.status === 503 ? EXIT.noBroker : EXIT.wrongUsage,
+    });
   }
 
   async #list(path: string): Promise<string> {

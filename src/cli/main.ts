@@ -3,7 +3,6 @@
  * not wait for a broker's code, and a call not for HTTP's.
  */
 import { getLogger } from "@logtape/logtape";
-import type { ListConfig } from "../config/config.ts";
 import { processSurroundings } from "../config/surroundings.ts";
 import { configureLogging } from "../observe/logging.ts";
 import { thisProgram } from "../platform/runtime.ts";
@@ -59,29 +58,31 @@ async function runCommand(
     case "call":
       return await runCallCommand(command, output, loadRoot);
     case "list":
-      return await runListCommand(command.config, output, loadRoot);
+    case "steer":
+      return await runListCommand(command, output, loadRoot);
+    case "publish":
+      return await runPublishCommand(command, output, loadRoot);
   }
 }
 
+type Listing = Extract<Command, { kind: "list" | "steer" }>;
+
 async function runListCommand(
-  config: ListConfig,
+  command: Listing,
   output: Output,
   loadRoot: () => Promise<CompositionRoot>,
 ): Promise<number> {
-  const { target } = config;
+  const { target } = command.config;
   switch (target.kind) {
     case "front": {
       const { FrontClient } = await import("./front_client.ts");
-      return await list(config, new FrontClient(target), output);
+      return await list(command, new FrontClient(target), output);
     }
     case "broker": {
-      const interrupt = new AbortController();
-      const abort = () => interrupt.abort();
-      process.once("SIGINT", abort).once("SIGTERM", abort);
       const { openBrokerLists } = await loadRoot();
-      const lists = await openBrokerLists(config, target.broker, interrupt.signal);
+      const lists = await openBrokerLists(command.config, target.broker, interruption());
       try {
-        return await list(config, lists, output);
+        return await list(command, lists, output);
       } finally {
         await lists.close();
       }
@@ -90,16 +91,61 @@ async function runListCommand(
 }
 
 async function list(
-  config: ListConfig,
-  source: Pick<OpenLists, "tasks" | "nodes">,
+  command: Listing,
+  source: Omit<OpenLists, "close">,
   output: Output,
 ): Promise<number> {
+  const { config } = command;
+  if (command.kind === "steer") {
+    const { runQueueAction } = await import("./queues_command.ts");
+    return await runQueueAction(config, command.action, command.queue, source, output);
+  }
   switch (config.mode) {
     case "tasks":
       return await (await import("./tasks_command.ts")).runTasks(config, source, output);
     case "nodes":
       return await (await import("./nodes_command.ts")).runNodes(config, source, output);
+    case "queues":
+      return await (await import("./queues_command.ts")).runQueues(config, source, output);
   }
+}
+
+async function runPublishCommand(
+  command: Extract<Command, { kind: "publish" }>,
+  output: Output,
+  loadRoot: () => Promise<CompositionRoot>,
+): Promise<number> {
+  const { runPublish } = await import("./publish_command.ts");
+  const { config } = command;
+  const { target } = config;
+  switch (target.kind) {
+    case "front": {
+      const { FrontClient } = await import("./front_client.ts");
+      return await runPublish(config, command, new FrontClient(target), output, readStdin);
+    }
+    case "broker": {
+      const { openBrokerSink } = await loadRoot();
+      const sink = await openBrokerSink(config, target.broker, interruption());
+      try {
+        return await runPublish(config, command, sink, output, readStdin);
+      } finally {
+        await sink.close();
+      }
+    }
+  }
+}
+
+/** Aborts at Ctrl-C. */
+function interruption(): AbortSignal {
+  const interrupt = new AbortController();
+  const abort = () => interrupt.abort();
+  process.once("SIGINT", abort).once("SIGTERM", abort);
+  return interrupt.signal;
+}
+
+async function readStdin(): Promise<string> {
+  const { text } = await import("node:stream/consumers");
+  return await text(process.stdin);
 }
 
 async function runCallCommand(
@@ -109,24 +155,18 @@ async function runCallCommand(
 ): Promise<number> {
   const { runCall } = await import("./call_command.ts");
   const { target } = command.config;
-  const interrupt = new AbortController();
-  const abort = () => interrupt.abort();
-  process.once("SIGINT", abort).once("SIGTERM", abort);
-  const readStdin = async () => {
-    const { text } = await import("node:stream/consumers");
-    return await text(process.stdin);
-  };
+  const interrupt = interruption();
   switch (target.kind) {
     case "front": {
       const { FrontClient } = await import("./front_client.ts");
       const caller = new FrontClient(target);
-      return await runCall(command, caller, output, readStdin, interrupt.signal);
+      return await runCall(command, caller, output, readStdin, interrupt);
     }
     case "broker": {
       const { openBrokerCaller } = await loadRoot();
-      const open = await openBrokerCaller(command.config, target.broker, interrupt.signal);
+      const open = await openBrokerCaller(command.config, target.broker, interrupt);
       try {
-        return await runCall(command, open.caller, output, readStdin, interrupt.signal);
+        return await runCall(command, open.caller, output, readStdin, interrupt);
       } finally {
         await open.close();
       }

@@ -4,7 +4,7 @@
  */
 import { runParserSync } from "@optique/core/facade";
 import { parseSync } from "@optique/core/parser";
-import type { Config, Mode } from "../config/config.ts";
+import type { Config, ListConfig, Mode, PublishConfig } from "../config/config.ts";
 import { loadConfig } from "../config/load.ts";
 import { formatProblems } from "../config/problem.ts";
 import { flagOf, negatedFlagOf } from "../config/setting.ts";
@@ -14,6 +14,7 @@ import { VERSION } from "../version.ts";
 import type { Command, Parsed } from "./command.ts";
 import { PROGRAM_BRIEF, PROGRAM_NOTES } from "./commands.ts";
 import { EXIT } from "./exit_code.ts";
+import { QUEUE_ACTIONS } from "./queues_command.ts";
 import { commandParser, MODES, paragraphs, programParser, type Words } from "./parser.ts";
 
 export interface Terminal {
@@ -41,8 +42,12 @@ export function parseCommandLine(
   const { mode, flags } = apart.words;
   const loaded = loadConfig(mode, flags, surroundings);
   switch (loaded.kind) {
-    case "loaded":
-      return { kind: "command", command: commandOf(loaded.config, apart.words) };
+    case "loaded": {
+      const command = commandOf(loaded.config, apart.words);
+      return "mistake" in command
+        ? wrongUsage(command.mistake, helpHint(terminal.programName, mode))
+        : { kind: "command", command };
+    }
     case "refused":
       return wrongUsage(
         `Cannot ${NODE_MODES.has(mode) ? "start" : "run"} ${mode}: ${
@@ -129,7 +134,7 @@ function takesMany(key: typeof SETTING_KEYS[number]): boolean {
   return setting.kind === "list" && setting.takesMany === true;
 }
 
-function commandOf(config: Config, words: Words): Command {
+function commandOf(config: Config, words: Words): Command | { readonly mistake: string } {
   switch (config.mode) {
     case "all":
     case "serve":
@@ -145,7 +150,42 @@ function commandOf(config: Config, words: Words): Command {
     case "tasks":
     case "nodes":
       return { kind: "list", config };
+    case "queues":
+      return queuesCommand(config, words.rest ?? []);
+    case "publish":
+      return publishCommand(config, words.rest ?? []);
   }
+}
+
+function queuesCommand(
+  config: ListConfig,
+  [action, queue, ...more]: readonly string[],
+): Command | { readonly mistake: string } {
+  if (action === undefined) return { kind: "list", config };
+  const known = QUEUE_ACTIONS.find((one) => one === action);
+  if (known === undefined) {
+    return {
+      mistake: `"${action}" cannot be done with a queue: there are ${QUEUE_ACTIONS.join(", ")}`,
+    };
+  }
+  if (queue === undefined) return { mistake: `Which queue is to be ${known}d?` };
+  if (more.length > 0) return { mistake: `One queue at a time: "${more.join(" ")}" is too much` };
+  return { kind: "steer", config, action: known, queue };
+}
+
+function publishCommand(
+  config: PublishConfig,
+  words: readonly string[],
+): Command | { readonly mistake: string } {
+  const [first, second] = words;
+  if (config.exchange !== undefined) {
+    return first === undefined || words.length > 1
+      ? { mistake: "With --exchange, one MESSAGE is expected; quote it where it has spaces" }
+      : { kind: "publish", config, message: first };
+  }
+  return first === undefined || second === undefined || words.length > 2
+    ? { mistake: "Expected --exchange NAME and a MESSAGE, or a CHANNEL and a MESSAGE" }
+    : { kind: "publish", config, channel: first, message: second };
 }
 
 function helpHint(programName: string, mode?: string): string {

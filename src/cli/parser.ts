@@ -23,12 +23,23 @@ export interface Words {
   readonly task?: string | undefined;
   /** INPUT of `call`. */
   readonly input?: string | undefined;
+  /** What follows `queues` and `publish`. */
+  readonly rest?: readonly string[];
 }
 
 export type WordsParser = Parser<"sync", Words, unknown>;
 type FlagParser = Parser<"sync", readonly string[] | boolean | undefined, unknown>;
 
-export const MODES: readonly Mode[] = ["all", "serve", "work", "call", "tasks", "nodes"];
+export const MODES: readonly Mode[] = [
+  "all",
+  "serve",
+  "work",
+  "call",
+  "publish",
+  "tasks",
+  "nodes",
+  "queues",
+];
 
 /** All commands: for help, completion, and words that are no command. */
 export function programParser(programName: string): WordsParser {
@@ -37,8 +48,10 @@ export function programParser(programName: string): WordsParser {
     commandParser("serve", programName),
     commandParser("work", programName),
     commandParser("call", programName),
+    commandParser("publish", programName),
     commandParser("tasks", programName),
     commandParser("nodes", programName),
+    commandParser("queues", programName),
   );
 }
 
@@ -54,22 +67,53 @@ export function commandParser(
 ): WordsParser {
   const { brief, description, examples, usage } = COMMANDS[mode];
   const flags = flagsParser(mode, keys);
-  const words: WordsParser = mode === "call"
-    ? object({
-      mode: constant(mode),
-      flags,
-      task: argument(word("TASK"), { description: [text("name of the task")] }),
-      input: optional(argument(word("INPUT"), {
-        description: [text("JSON to call it with; - reads it from stdin [no argument]")],
-      })),
-    })
-    : object({ mode: constant(mode), flags });
+  const words = wordsParser(mode, flags);
   return command(mode, words, {
     brief: [text(brief)],
     description: paragraphs(description),
     footer: examplesOf(examples, programName),
     usageLine: [{ type: "literal", value: usage }],
   });
+}
+
+function wordsParser(mode: Mode, flags: Parser<"sync", Flags, unknown>): WordsParser {
+  switch (mode) {
+    case "call":
+      return object({
+        mode: constant(mode),
+        flags,
+        task: argument(word("TASK"), { description: [text("name of the task")] }),
+        input: optional(argument(word("INPUT"), {
+          description: [text("JSON to call it with; - reads it from stdin [no argument]")],
+        })),
+      });
+    case "publish":
+      return object({
+        mode: constant(mode),
+        flags,
+        rest: multiple(argument(word("MESSAGE"), {
+          description: [
+            text(
+              "JSON, or a text; - reads it from stdin. Without --exchange, the channel before it",
+            ),
+          ],
+        })),
+      });
+    case "queues":
+      return object({
+        mode: constant(mode),
+        flags,
+        rest: multiple(argument(word("ACTION QUEUE"), {
+          description: [text("pause, resume or purge, and the name of a queue [list them]")],
+        })),
+      });
+    case "all":
+    case "serve":
+    case "work":
+    case "tasks":
+    case "nodes":
+      return object({ mode: constant(mode), flags });
+  }
 }
 
 /**

@@ -6,6 +6,7 @@
 import { getLogger } from "@logtape/logtape";
 import type { Broker, ExchangeSpec } from "../broker/broker.ts";
 import { DeclarationError } from "../broker/errors.ts";
+import { PUBSUB_EXCHANGE } from "../broker/topology.ts";
 import { BrokerCaller } from "../calls/broker_caller.ts";
 import type {
   AmqpBrokerConfig,
@@ -15,6 +16,7 @@ import type {
   ExchangeConfig,
   ListConfig,
   NodeConfig,
+  PublishConfig,
   WorkerConfig,
 } from "../config/config.ts";
 import type { Load } from "../heartbeat/beacon.ts";
@@ -27,7 +29,8 @@ import { NodesChannel } from "../nodes/nodes_channel.ts";
 import { RosterKeeper } from "../nodes/roster_keeper.ts";
 import { VERSION } from "../version.ts";
 import type { Worker, WorkerStatus } from "../worker/worker.ts";
-import type { OpenCaller, OpenLists, ProgramFacts } from "./composition.ts";
+import { publishToExchange, queueSource } from "./broker_messages.ts";
+import type { OpenCaller, OpenLists, OpenSink, ProgramFacts } from "./composition.ts";
 import { Node } from "./node.ts";
 import { Presence } from "./presence.ts";
 import { StartupError } from "./startup_error.ts";
@@ -90,6 +93,35 @@ export async function openBrokerLists(
     return {
       tasks: () => Promise.resolve(JSON.stringify(nodes.list())),
       nodes: () => Promise.resolve(JSON.stringify(roster.list())),
+      ...queueSource(new BrokerQueues(connection, queueSources(nodes, roster))),
+      close: () => node.stopParts(AbortSignal.abort()),
+    };
+  } catch (error) {
+    await node.stopParts(AbortSignal.abort());
+    throw error;
+  }
+}
+
+/** Publishes for the command line. See `CompositionRoot`. */
+export async function openBrokerSink(
+  config: PublishConfig,
+  broker: AmqpBrokerConfig,
+  signal: AbortSignal,
+): Promise<OpenSink> {
+  const node = new Node(config.node);
+  try {
+    const connection = await openBroker(node, broker, config.node.id, signal);
+    const exchanges = new BrokerExchanges(connection);
+    return {
+      publishToExchange: (exchange, message, options) =>
+        publishToExchange(exchanges, exchange, message, options),
+      publishToChannel: async (channel, { text, contentType }) => {
+        const { publishOnChannel } = await import("../worker/worker.ts");
+        await connection.declareExchange(PUBSUB_EXCHANGE);
+        const json = contentType === "application/json" ? text : JSON.stringify(text);
+        await publishOnChannel(connection, channel, json);
+        return JSON.stringify({ channel });
+      },
       close: () => node.stopParts(AbortSignal.abort()),
     };
   } catch (error) {

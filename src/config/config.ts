@@ -180,7 +180,7 @@ export interface CallConfig {
 
 /** `app tasks` and `app nodes`. */
 export interface ListConfig {
-  readonly mode: "tasks" | "nodes";
+  readonly mode: "tasks" | "nodes" | "queues";
   readonly node: NodeIdentity;
   readonly target: CallTarget;
   /** Fanout exchange for beacons, where a broker is asked. */
@@ -189,6 +189,27 @@ export interface ListConfig {
   readonly log: LogConfig;
 }
 
-export type Config = NodeConfig | CallConfig | ListConfig;
+/** `app publish`, without its message, which is an argument. */
+export interface PublishConfig {
+  readonly mode: "publish";
+  readonly node: NodeIdentity;
+  readonly target: CallTarget;
+  /** Absent: the message goes to a channel. */
+  readonly exchange?: string;
+  readonly options: {
+    /** Routing key. */
+    readonly key: string;
+    readonly headers: Readonly<Record<string, string>>;
+    readonly isPersistent: boolean;
+    /** Done when the broker has taken it. */
+    readonly isAwaited: boolean;
+    /** The exchange is declared first. */
+    readonly type?: ExchangeConfig["type"];
+  };
+  readonly json: boolean;
+  readonly log: LogConfig;
+}
+
+export type Config = NodeConfig | CallConfig | ListConfig | PublishConfig;
 /** The commands that settings belong to. */
 export type Mode = Config["mode"];

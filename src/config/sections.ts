@@ -15,10 +15,12 @@ import type {
   LogLevel,
   Mode,
   NodeIdentity,
+  PublishConfig,
   WorkerConfig,
 } from "./config.ts";
 import { isLoopback } from "../platform/loopback.ts";
 import type { Draft } from "./draft.ts";
+import { flagOf } from "./setting.ts";
 import type { Surroundings } from "./surroundings.ts";
 import { frontTokens, type Tokens, tokenToSend } from "./token_section.ts";
 
@@ -78,7 +80,10 @@ export function buildConfig(mode: Mode, draft: Draft, surroundings: Surroundings
       return callConfig(draft, surroundings);
     case "tasks":
     case "nodes":
+    case "queues":
       return listConfig(mode, draft, surroundings);
+    case "publish":
+      return publishConfig(draft, surroundings);
   }
 }
 
@@ -210,6 +215,32 @@ function listConfig(
     target,
     heartbeatExchange: draft.values.heartbeatExchange,
     json: draft.values.json,
+    log: logSection(draft, "warning", tokens, broker),
+  };
+}
+
+function publishConfig(draft: Draft, surroundings: Surroundings): PublishConfig {
+  const { values, given } = draft;
+  const tokens = tokenToSend(draft);
+  const target = callTarget(draft, tokens);
+  const broker = target.kind === "broker" ? target.broker : undefined;
+  for (const key of ["key", "messageHeader", "type", "persistent", "wait"] as const) {
+    if (!given.has(key) || values.exchange !== undefined) continue;
+    draft.refuse(["exchange", key], `${flagOf(key)} has a meaning with --exchange alone`);
+  }
+  return {
+    mode: "publish",
+    node: nodeSection(draft, surroundings),
+    target,
+    ...(values.exchange === undefined ? {} : { exchange: values.exchange }),
+    options: {
+      key: values.key ?? "",
+      headers: Object.fromEntries(values.messageHeader ?? []),
+      isPersistent: values.persistent,
+      isAwaited: values.wait,
+      ...(values.type === undefined ? {} : { type: values.type }),
+    },
+    json: values.json,
     log: logSection(draft, "warning", tokens, broker),
   };
 }

@@ -3,6 +3,7 @@
  * A key `amqpUrl` is the flag `--amqp-url` and the variable `COX_AMQP_URL`.
  */
 import { delimiter } from "node:path";
+import { EXCHANGE_TYPES } from "../reserved_names.ts";
 import { exchangesReader } from "./exchanges_setting.ts";
 import type {
   ListSetting,
@@ -18,6 +19,7 @@ import {
   duration,
   exchangeName,
   matching,
+  messageHeader,
   port,
   queueName,
   size,
@@ -48,9 +50,9 @@ const onOff = (row: Row<SwitchSetting>): SwitchSetting => ({ ...row, kind: "swit
 const NODES = ["all", "serve", "work"] as const;
 const FRONTS = ["all", "serve"] as const;
 const WORKERS = ["all", "work"] as const;
-const LISTS = ["tasks", "nodes"] as const;
-const BROKER = [...NODES, "call", ...LISTS] as const;
-const CALLERS = ["call", ...LISTS] as const;
+const LISTS = ["tasks", "nodes", "queues"] as const;
+const CALLERS = ["call", "publish", ...LISTS] as const;
+const BROKER = [...NODES, ...CALLERS] as const;
 const EVERYWHERE = [...NODES, ...CALLERS] as const;
 
 const host = matching("HOST", /^(?:[^\s/@?#[\]]+|\[[0-9a-f:.]+\])$/i, "a host name or an address");
@@ -110,6 +112,50 @@ export const SETTINGS = {
     separator: "\n",
     help: "header for the task, such as x-user:7; may be repeated",
   }),
+  exchange: one({
+    group: "Call",
+    modes: ["publish"],
+    sources: "flag",
+    reader: text("NAME", "the name of an exchange that is not blank"),
+    help: "exchange to publish to",
+  }),
+  key: one({
+    group: "Call",
+    modes: ["publish"],
+    sources: "flag",
+    reader: { metavar: "KEY", expected: "a routing key", read: (given: string) => given },
+    defaultText: "none",
+    help: "routing key",
+  }),
+  type: one({
+    group: "Call",
+    modes: ["publish"],
+    sources: "flag",
+    reader: choice("TYPE", EXCHANGE_TYPES),
+    help: "declare the exchange first",
+  }),
+  messageHeader: many({
+    group: "Call",
+    modes: ["publish"],
+    sources: "flag",
+    reader: messageHeader,
+    separator: "\n",
+    help: "header of the message, such as color:red; may be repeated",
+  }),
+  persistent: onOff({
+    group: "Call",
+    modes: ["publish"],
+    sources: "flag",
+    fallback: true,
+    help: "do not have it kept on disk",
+  }),
+  wait: onOff({
+    group: "Call",
+    modes: ["publish"],
+    sources: "flag",
+    fallback: true,
+    help: "do not wait until the broker has taken it",
+  }),
   json: onOff({
     group: "Call",
     modes: CALLERS,
@@ -143,6 +189,8 @@ export const SETTINGS = {
       call: "bearer token to send to the front",
       tasks: "bearer token to send to the front",
       nodes: "bearer token to send to the front",
+      queues: "bearer token to send to the front",
+      publish: "bearer token to send to the front",
     },
   }),
   tokenFile: one({
@@ -217,6 +265,8 @@ export const SETTINGS = {
       call: "send the call over this RabbitMQ, past any front",
       tasks: "ask the nodes on this RabbitMQ, past any front",
       nodes: "ask the nodes on this RabbitMQ, past any front",
+      queues: "ask this RabbitMQ and its nodes, past any front",
+      publish: "publish over this RabbitMQ, past any front",
     },
   }),
   mqHost: one({
@@ -282,7 +332,16 @@ export const SETTINGS = {
     group: "Broker",
     modes: BROKER,
     reader: duration({ minMs: 1 }),
-    defaultText: { all: "30s", serve: "30s", work: "30s", call: "5s", tasks: "5s", nodes: "5s" },
+    defaultText: {
+      all: "30s",
+      serve: "30s",
+      work: "30s",
+      call: "5s",
+      tasks: "5s",
+      nodes: "5s",
+      queues: "5s",
+      publish: "5s",
+    },
     help: "how long to wait for RabbitMQ before giving up",
   }),
   exchanges: structure({
@@ -437,6 +496,8 @@ export const SETTINGS = {
       call: "warning",
       tasks: "warning",
       nodes: "warning",
+      queues: "warning",
+      publish: "warning",
     },
     help: "least level to log; logs go to stderr",
   }),

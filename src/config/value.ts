@@ -176,6 +176,17 @@ export const taskHeader: ValueReader<readonly [string, string]> = {
   },
 };
 
+/** `NAME:VALUE` of a message's header; AMQP's short strings limit the name. */
+export const messageHeader: ValueReader<readonly [string, string]> = {
+  metavar: "NAME:VALUE",
+  expected: "a header such as color:red, its name of up to 255 bytes",
+  read(given) {
+    const [, name = "", value = ""] = /^([^:]+):(.*)$/s.exec(given) ?? [];
+    const bytes = new TextEncoder().encode(name.trim()).length;
+    return bytes > 0 && bytes <= 255 ? [name.trim(), value.trim()] : undefined;
+  },
+};
+
 /** The name of a queue: an AMQP short string (AMQP 0-9-1, section 4.2.5.3), without commas. */
 export const queueName: ValueReader<string> = {
   metavar: "QUEUE",
