@@ -84,6 +84,12 @@ export interface ConsumeOptions {
   readonly prefetch: number;
   /** The broker forgets a message as it delivers it. Default false. */
   readonly noAck?: boolean;
+  /**
+   * No other consumer may have the queue besides: while this one lives, or while the broker still
+   * believes that it does, others are refused (AMQP 0-9-1, basic.consume). Its prefetch stays what it
+   * was at first. Default false.
+   */
+  readonly exclusive?: boolean;
 }
 
 /**
@@ -95,7 +101,10 @@ export interface Consumer extends AsyncIterable<Delivery> {
   readonly queue: string;
   /** The broker knows this consumer at this moment. */
   readonly isLive: boolean;
-  /** Changes how many deliveries may be unsettled, soon; what is held already stays. */
+  /**
+   * Changes how many deliveries may be unsettled, soon; what is held already stays.
+   * @throws RangeError when it is not 1 to 65535, or the consumer is exclusive.
+   */
   setPrefetch(prefetch: number): void;
   /**
    * Takes no new deliveries, gives back those that the loop has not seen and ends the loop. What the
@@ -194,7 +203,12 @@ export interface Broker {
   /** Calls the listener with each message returned as unroutable that nobody waits for. */
   watchReturns(listener: (message: Message) => void): () => void;
 
-  /** Starts a consumer; resolves when the broker knows it. @throws DeclarationError: no such queue. */
+  /**
+   * Starts a consumer; resolves when the broker knows it.
+   * @throws DeclarationError: no such queue.
+   * @throws QueueTakenError: somebody else has the queue for himself, or it has consumers and was to
+   *   be had exclusively.
+   */
   consume(queue: string, options: ConsumeOptions): Promise<Consumer>;
   /** Makes an exclusive queue with its consumer; resolves when it can receive. */
   openPrivateQueue(options: PrivateQueueOptions): Promise<PrivateQueue>;

@@ -15,6 +15,11 @@ export class DeclarationError extends Error {
   override readonly name = "DeclarationError";
 }
 
+/** A queue cannot be consumed beside those who consume it: they, or who asked, want it alone. */
+export class QueueTakenError extends Error {
+  override readonly name = "QueueTakenError";
+}
+
 /** The broker or the wire would not take this one message. */
 export class PublishRefusedError extends Error {
   override readonly name: string = "PublishRefusedError";

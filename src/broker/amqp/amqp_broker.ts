@@ -40,7 +40,11 @@ export interface AmqpBrokerOptions {
   readonly tls?: TlsTexts;
   /** Shown in RabbitMQ's list of connections. Default "coxswain". */
   readonly name?: string;
-  /** Asked for; the broker may lower it. After twice this without a byte it counts as lost. */
+  /**
+   * Asked for; the broker may lower it. After twice this without a byte it counts as lost here; RabbitMQ
+   * takes twice to three times this (rabbit_heartbeat) until it lets go of what a lost node held, a
+   * minute with the default of 20 s.
+   */
   readonly heartbeatMs?: number;
   /** Asked for; the broker may lower it. From 8192. */
   readonly frameMaxBytes?: number;
@@ -85,7 +89,7 @@ class AmqpBroker implements Broker {
     url,
     tls,
     name = "coxswain",
-    heartbeatMs = 30_000,
+    heartbeatMs = 20_000,
     frameMaxBytes = 131_072,
     connectTimeoutMs = 5_000,
     clock = systemClock,
@@ -194,11 +198,15 @@ class AmqpBroker implements Broker {
     return this.#publisher.publish(message, options);
   }
 
-  async consume(queue: string, { prefetch, noAck = false }: ConsumeOptions): Promise<Consumer> {
+  async consume(
+    queue: string,
+    { prefetch, noAck = false, exclusive = false }: ConsumeOptions,
+  ): Promise<Consumer> {
     const consumer = new QueueConsumer({
       queue,
       prefetch,
       noAck,
+      exclusive,
       link: this.#consuming,
       clock: this.#clock,
       redeclare: (name) => this.#topology.restoreQueue(name),

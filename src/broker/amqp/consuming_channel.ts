@@ -12,6 +12,7 @@ export interface ConsumingOptions {
   readonly queue: string;
   readonly prefetch: number;
   readonly noAck: boolean;
+  readonly exclusive?: boolean;
   readonly deliver: (delivery: AmqpDelivery) => void;
   /** Something was settled. */
   readonly settled: () => void;
@@ -87,7 +88,7 @@ export class ConsumingChannel {
 
   /** One subscription more, which may hold so many deliveries. @throws as `open`. */
   async subscribe(size: number): Promise<void> {
-    const { queue, noAck, settled, lost } = this.#options;
+    const { queue, noAck, exclusive = false, settled, lost } = this.#options;
     const connection = this.#connection;
     const channel = this.#channel;
     if (!noAck) await connection.orLost(channel.basicQos(size));
@@ -103,7 +104,7 @@ export class ConsumingChannel {
     this.#subscriptions.set(tag, subscription);
     // Known to the client before the broker answers, for a cancel may come right behind the answer.
     channel.consumers.set(tag, subscription);
-    await connection.orLost(channel.basicConsume(queue, { tag, noAck }, ignore));
+    await connection.orLost(channel.basicConsume(queue, { tag, noAck, exclusive }, ignore));
     if (subscription.isClosed) throw new Error("the broker ended the consumer at once");
     channel.consumers.set(tag, subscription);
   }

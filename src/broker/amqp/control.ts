@@ -5,9 +5,9 @@
  */
 import type { AMQPChannel } from "@cloudamqp/amqp-client";
 import type { Clock } from "../../lifecycle/clock.ts";
-import { BrokerAwayError, DeclarationError } from "../errors.ts";
+import { BrokerAwayError, DeclarationError, QueueTakenError } from "../errors.ts";
 import type { Connection } from "./connection.ts";
-import { brokerReply, reasonOf } from "./failure.ts";
+import { brokerReply, reasonOf, REPLY } from "./failure.ts";
 
 /** A broker that does not answer a declaration for this long is asked again on a new channel. */
 const ANSWER_LIMIT_MS = 20_000;
@@ -69,6 +69,9 @@ export class Control {
 export function declarationError(action: string, error: unknown): Error {
   if (error instanceof BrokerAwayError || error instanceof DeclarationError) return error;
   const reply = brokerReply(error);
+  if (reply?.code === REPLY.accessRefused && reply.text.endsWith("in exclusive use")) {
+    return new QueueTakenError(`Cannot ${action}: ${reply.text} (${reply.code})`);
+  }
   return reply === undefined
     ? new DeclarationError(`Cannot ${action}: ${reasonOf(error)}`)
     : new DeclarationError(`Cannot ${action}: ${reply.text} (${reply.code})`);

@@ -26,6 +26,7 @@ export interface QueueConsumerOptions {
   readonly queue: string;
   readonly prefetch: number;
   readonly noAck: boolean;
+  readonly exclusive: boolean;
   readonly link: Link;
   readonly clock: Clock;
   /** Declares the queue again if it was declared through this broker. */
@@ -83,6 +84,7 @@ export class QueueConsumer implements Consumer {
 
   setPrefetch(prefetch: number): void {
     checkPrefetch(this.queue, prefetch);
+    checkChangeable(this.queue, this.#options.exclusive);
     this.#prefetch = prefetch;
     this.#adjust();
   }
@@ -110,11 +112,12 @@ export class QueueConsumer implements Consumer {
   }
 
   async #attach(connection: Connection): Promise<void> {
-    const { queue, noAck } = this.#options;
+    const { queue, noAck, exclusive } = this.#options;
     const channel = await ConsumingChannel.open(connection, {
       queue,
       prefetch: this.#prefetch,
       noAck,
+      exclusive,
       deliver: (delivery) => this.#deliver(delivery),
       settled: () => this.#settled(),
       lost: (error) => this.#lost(error),
@@ -178,6 +181,8 @@ export class QueueConsumer implements Consumer {
   #adjust(): void {
     const channel = this.#channel;
     if (this.#changing !== undefined || this.#options.noAck || channel?.isOpen !== true) return;
+    // A second subscription would be refused by the first.
+    if (this.#options.exclusive) return;
     const { grants, carried, unsettled } = channel;
     const prefetch = this.#prefetch;
     const isRaised = prefetch > this.#grantedFor;
@@ -221,4 +226,10 @@ function checkPrefetch(queue: string, prefetch: number): void {
     `Cannot consume "${queue}": prefetch must be a whole number from 1 to ${MAX_PREFETCH}, ` +
       `got ${prefetch}`,
   );
+}
+
+/** Changing takes several subscriptions beside each other. */
+function checkChangeable(queue: string, exclusive: boolean): void {
+  if (!exclusive) return;
+  throw new RangeError(`Cannot change the prefetch of "${queue}": its consumer is exclusive`);
 }

@@ -37,6 +37,7 @@ export class EmbeddedConsumer implements Consumer, Taker, Holder {
   readonly queue: string;
   readonly #host: ConsumerHost;
   readonly #noAck: boolean;
+  readonly isExclusive: boolean;
   #prefetch: number;
   /** open → cancelled → closed, or open → closed. */
   #state: "open" | "cancelled" | "closed" = "open";
@@ -53,12 +54,17 @@ export class EmbeddedConsumer implements Consumer, Taker, Holder {
   };
 
   /** @throws RangeError when the prefetch is out of range. */
-  constructor(queue: string, host: ConsumerHost, { prefetch, noAck = false }: ConsumeOptions) {
+  constructor(
+    queue: string,
+    host: ConsumerHost,
+    { prefetch, noAck = false, exclusive = false }: ConsumeOptions,
+  ) {
     if (!noAck) checkPrefetch(queue, prefetch);
     this.queue = queue;
     this.#host = host;
     this.#prefetch = prefetch;
     this.#noAck = noAck;
+    this.isExclusive = exclusive;
   }
 
   get isLive(): boolean {
@@ -104,6 +110,11 @@ export class EmbeddedConsumer implements Consumer, Taker, Holder {
 
   setPrefetch(prefetch: number): void {
     checkPrefetch(this.queue, prefetch);
+    if (this.isExclusive) {
+      throw new RangeError(
+        `Cannot change the prefetch of "${this.queue}": its consumer is exclusive`,
+      );
+    }
     this.#prefetch = prefetch;
     this.#source?.pump();
   }

@@ -13,6 +13,8 @@ import type { Surroundings } from "./surroundings.ts";
 
 /** Who takes messages from a queue. */
 export interface Taker {
+  /** Nobody else may take from the queue. */
+  readonly isExclusive: boolean;
   /** May take one more now. */
   readonly hasRoom: boolean;
   /** Takes an entry; `message` is what it holds. Must not call back into the queue. */
@@ -98,6 +100,12 @@ export class Queue implements EntryHome {
     const mark = this.marks[Math.min(priority, this.marks.length - 1)];
     if (mark === undefined) throw new RangeError(`A priority is 0 to 255, got ${priority}`);
     return mark;
+  }
+
+  /** Whether a taker may take from it beside those who do. */
+  hasPlaceFor(isExclusive: boolean): boolean {
+    return this.#takers.length === 0 ||
+      !(isExclusive || this.#takers.some((taker) => taker.isExclusive));
   }
 
   addTaker(taker: Taker): void {

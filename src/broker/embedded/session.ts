@@ -14,7 +14,7 @@ import type {
   QueueSpec,
   QueueStatus,
 } from "../broker.ts";
-import { BrokerAwayError } from "../errors.ts";
+import { BrokerAwayError, QueueTakenError } from "../errors.ts";
 import type { Message } from "../message.ts";
 import { checkPrefetch, type ConsumerHost, EmbeddedConsumer } from "./consumer.ts";
 import type { Engine } from "./engine.ts";
@@ -149,6 +149,12 @@ export class Session implements Broker, ConsumerHost {
   consume(queue: string, options: ConsumeOptions): Promise<Consumer> {
     return attempt(() => {
       const source = this.#demand("consume").host.demandQueue(queue, this, "consume");
+      if (!source.hasPlaceFor(options.exclusive ?? false)) {
+        throw new QueueTakenError(
+          `Cannot consume queue "${queue}": it is in exclusive use, or was to be so while it has ` +
+            "consumers",
+        );
+      }
       const consumer = new EmbeddedConsumer(queue, this, options);
       this.#consumers.add(consumer);
       consumer.attach(source);

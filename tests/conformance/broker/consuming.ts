@@ -1,6 +1,6 @@
 /** How deliveries reach a consumer: order, prefetch, sharing, and the ways to leave. */
 import { expect } from "bun:test";
-import { DeclarationError } from "../../../src/broker/errors.ts";
+import { DeclarationError, QueueTakenError } from "../../../src/broker/errors.ts";
 import type { Delivery } from "../../../src/broker/message.ts";
 import {
   drain,
@@ -267,5 +267,38 @@ export function consuming(it: SceneTest): void {
     await scene.fill(queue, numbered(2));
     expect(await new Reader(witness).takeTexts(2)).toEqual(["m1", "m2"]);
     expect(consumer.isLive).toBe(false);
+  });
+
+  it("an exclusive consumer keeps all others out while it lives", async (scene) => {
+    const queue = await scene.queue();
+    const other = await scene.connect();
+    const alone = await scene.broker.consume(queue, { prefetch: 5, exclusive: true });
+    for (const exclusive of [false, true]) {
+      for (const broker of [scene.broker, other]) {
+        expect(await errorOf(broker.consume(queue, { prefetch: 1, exclusive })))
+          .toBeInstanceOf(QueueTakenError);
+      }
+    }
+    expect(() => alone.setPrefetch(6)).toThrow(RangeError);
+    await scene.fill(queue, numbered(20));
+    const reader = new Reader(alone);
+    for (const text of numbered(20)) {
+      const delivery = await reader.next();
+      expect(textOf(delivery)).toBe(text);
+      delivery.ack();
+    }
+    await alone.close();
+    const next = await other.consume(queue, { prefetch: 1, exclusive: true });
+    expect(next.isLive).toBe(true);
+  });
+
+  it("a queue that has consumers cannot be had exclusively", async (scene) => {
+    const queue = await scene.queue();
+    const other = await scene.connect();
+    const first = await scene.broker.consume(queue, { prefetch: 1 });
+    expect(await errorOf(other.consume(queue, { prefetch: 1, exclusive: true })))
+      .toBeInstanceOf(QueueTakenError);
+    await first.close();
+    expect((await other.consume(queue, { prefetch: 1, exclusive: true })).isLive).toBe(true);
   });
 }
