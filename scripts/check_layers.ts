@@ -11,6 +11,7 @@ const EVERYTHING_BUT_ADAPTERS = [
   ...FLOOR,
   "version.ts",
   "reserved_names.ts",
+  "pubsub",
   "tasks",
   "broker",
   "heartbeat",
@@ -47,6 +48,7 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
   "broker/embedded": ["broker", ...FLOOR],
   // A job's record and what events make of it: what the store keeps. What works with the store and
   // the broker lies beside it.
+  pubsub: ["broker", "reserved_names.ts", ...FLOOR],
   jobs: ["calls", "broker", "nodes", "tasks", "store", "version.ts", ...FLOOR],
   store: ["jobs", "tasks", ...FLOOR],
   "store/sqlite": ["store", "jobs", "tasks", ...FLOOR],
@@ -62,6 +64,7 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
     "calls",
     "messages",
     "reserved_names.ts",
+    "pubsub",
     "jobs",
     "store",
     "nodes",

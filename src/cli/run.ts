@@ -28,6 +28,7 @@ import { exchangeAsks } from "../messages/exchange_asks.ts";
 import { NodesChannel } from "../nodes/nodes_channel.ts";
 import { RosterKeeper } from "../nodes/roster_keeper.ts";
 import { VERSION } from "../version.ts";
+import { publishOnChannel } from "../pubsub/publish.ts";
 import type { Worker, WorkerStatus } from "../worker/worker.ts";
 import { publishToExchange, queueSource } from "./broker_messages.ts";
 import type { OpenCaller, OpenLists, OpenSink, ProgramFacts } from "./composition.ts";
@@ -36,6 +37,9 @@ import { Presence } from "./presence.ts";
 import { StartupError } from "./startup_error.ts";
 
 const log = getLogger(["coxswain", "node"]);
+
+/** How long a channel message of a task waits for the broker to come back. */
+const PUBLISH_PATIENCE_MS = 5_000;
 
 /** Largest body that a worker inflates where no front's limit says less: RabbitMQ's own limit. */
 const MAX_INFLATED_BYTES = 16 * 2 ** 20;
@@ -166,8 +170,12 @@ async function startParts(node: Node, config: NodeConfig, program: ProgramFacts)
   if (config.mode !== "work") {
     caller = await startCaller(node, broker, nodes, config.calls, id, config.http.maxBodyBytes);
     const { createApp } = await import("../http/app.ts");
+    const { Channels } = await import("../pubsub/channels.ts");
+    const channels = new Channels({ broker, ...config.channels });
+    await node.start(channels);
     const app = createApp({
       caller,
+      channels,
       directory: nodes,
       nodes: roster,
       exchanges,
@@ -176,6 +184,11 @@ async function startParts(node: Node, config: NodeConfig, program: ProgramFacts)
       options: config.http,
     });
     await listen(node, config.http, app, "front");
+    // Before the server stops, which waits for its answers: streams have no end of their own.
+    node.add({
+      start: () => Promise.resolve(),
+      stop: () => Promise.resolve(channels.endSubscriptions()),
+    });
   } else if (config.health !== undefined) {
     const { createHealthApp } = await import("../http/app.ts");
     await listen(node, config.health, createHealthApp({ health }), "health");
@@ -330,7 +343,7 @@ async function startWorker(
 ): Promise<Worker> {
   const { worker: settings, node: { id } } = config;
   const { createPool, PoolStartError } = await import("../isolates/pool.ts");
-  const { publishOnChannel, Worker } = await import("../worker/worker.ts");
+  const { Worker } = await import("../worker/worker.ts");
   const { taskLogger } = await import("../worker/task_log.ts");
   const { PeriodicCallbacks } = await import("../worker/periodic.ts");
   const slots = settings.isolates * settings.slots;
@@ -350,7 +363,8 @@ async function startWorker(
     asks: {
       ...exchangeAsks(exchanges),
       "pubsub.publish": async ({ channel }, json) => {
-        await publishOnChannel(broker, channel, json);
+        const payload = { contentType: "application/json", body: new TextEncoder().encode(json) };
+        await publishOnChannel(broker, channel, payload, { patienceMs: PUBLISH_PATIENCE_MS });
         return null;
       },
       ...periodic.asks,

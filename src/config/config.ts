@@ -29,6 +29,19 @@ export interface CallsConfig {
   readonly maxPending: number;
 }
 
+/** Channels of a front. */
+export interface ChannelsConfig {
+  readonly maxSubscribers: number;
+  /** What may wait for one subscriber. */
+  readonly backlog: { readonly maxMessages: number; readonly maxBytes: number };
+  /** What is kept for those that come back. */
+  readonly replay: {
+    readonly maxMessages: number;
+    readonly maxBytes: number;
+    readonly maxAgeMs: number;
+  };
+}
+
 /** PEM texts, read from the files that were named. */
 export interface TlsConfig {
   /** Certificate authorities to trust instead of the system's. */
@@ -128,6 +141,7 @@ export interface AllConfig extends NodeBase {
   readonly broker: BrokerConfig;
   readonly http: HttpConfig;
   readonly calls: CallsConfig;
+  readonly channels: ChannelsConfig;
   readonly worker: WorkerConfig;
 }
 
@@ -137,6 +151,7 @@ export interface ServeConfig extends NodeBase {
   readonly broker: AmqpBrokerConfig;
   readonly http: HttpConfig;
   readonly calls: CallsConfig;
+  readonly channels: ChannelsConfig;
 }
 
 /** A worker: nothing of the web part is in it, but for its health port where one is asked for. */

@@ -6,6 +6,7 @@ import type {
   CallsConfig,
   CallSettings,
   CallTarget,
+  ChannelsConfig,
   Config,
   HealthConfig,
   HeartbeatConfig,
@@ -45,6 +46,7 @@ export function buildConfig(mode: Mode, draft: Draft, surroundings: Surroundings
         broker,
         http: httpSection(draft, tokens),
         calls: callsSection(draft),
+        channels: channelsSection(draft),
         worker: workerSection(draft, surroundings),
       };
     }
@@ -60,6 +62,7 @@ export function buildConfig(mode: Mode, draft: Draft, surroundings: Surroundings
         broker,
         http: httpSection(draft, tokens),
         calls: callsSection(draft),
+        channels: channelsSection(draft),
       };
     }
     case "work": {
@@ -108,6 +111,21 @@ function httpSection(draft: Draft, tokens: Tokens): HttpConfig {
 function callsSection({ values }: Draft): CallsConfig {
   return { expiresMs: values.callExpires, maxPending: values.maxPending };
 }
+
+function channelsSection({ values }: Draft): ChannelsConfig {
+  return {
+    maxSubscribers: values.maxSubscribers,
+    backlog: { maxMessages: values.subscriberBacklog, maxBytes: MAX_BACKLOG_BYTES },
+    replay: {
+      maxMessages: values.replayMessages,
+      maxBytes: values.replayBytes,
+      maxAgeMs: values.replayAge,
+    },
+  };
+}
+
+/** Of one slow subscriber: with a thousand of them a front still lives. */
+const MAX_BACKLOG_BYTES = 2 ** 20;
 
 function workerSection(draft: Draft, { processors }: Surroundings): WorkerConfig {
   const { values } = draft;

@@ -254,6 +254,44 @@ export const SETTINGS = {
     help: "most calls that may wait for their answer at once; more get 429",
   }),
 
+  maxSubscribers: one({
+    group: "Front",
+    modes: FRONTS,
+    reader: wholeNumber({ min: 1, max: 1_000_000 }),
+    fallback: 10_000,
+    help: "most subscribers of channels at once; more get 503",
+  }),
+  subscriberBacklog: one({
+    group: "Front",
+    modes: FRONTS,
+    reader: wholeNumber({ min: 1, max: 1_000_000 }),
+    fallback: 1_000,
+    help: "most messages that wait for one slow subscriber; past them it is told of a gap",
+  }),
+  replayMessages: one({
+    group: "Front",
+    modes: FRONTS,
+    reader: wholeNumber({ min: 0, max: 1_000_000 }),
+    fallback: 10_000,
+    help: "most channel messages that are kept for subscribers that come back",
+  }),
+  replayBytes: one({
+    group: "Front",
+    modes: FRONTS,
+    reader: size({ minBytes: 0, maxBytes: 2 ** 30 }),
+    fallback: 16 * 2 ** 20,
+    defaultText: "16MiB",
+    help: "most memory for them",
+  }),
+  replayAge: one({
+    group: "Front",
+    modes: FRONTS,
+    reader: duration(),
+    fallback: 5 * 60_000,
+    defaultText: "5m",
+    help: "how long they are kept",
+  }),
+
   amqpUrl: one({
     group: "Broker",
     modes: BROKER,

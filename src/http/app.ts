@@ -18,6 +18,8 @@ import { createGuard } from "./guard.ts";
 import type { NodeHealth } from "./health.ts";
 import { allowedMethods } from "./methods.ts";
 import { problemResponse, shortened } from "./problems.ts";
+import { addChannelRoutes } from "./routes/channels.ts";
+import type { Channels } from "../pubsub/channels.ts";
 import { addCallRoute } from "./routes/call.ts";
 import { addExchangesRoute } from "./routes/exchanges.ts";
 import { addHealthRoutes } from "./routes/health.ts";
@@ -49,6 +51,7 @@ export interface AppDeps {
   /** Absent: the application has no such routes. */
   readonly exchanges?: Exchanges;
   readonly queues?: Queues;
+  readonly channels?: Pick<Channels, "publish" | "subscribe" | "position">;
   readonly health: NodeHealth;
   readonly options: HttpOptions;
   /** Makes the UUIDs that name single problems. */
@@ -60,7 +63,7 @@ export type HttpApp = Hono<AppEnv>;
 
 /** A front's application. */
 export function createApp(deps: AppDeps): HttpApp {
-  const { caller, directory, nodes, exchanges, queues, health, options } = deps;
+  const { caller, directory, nodes, exchanges, queues, channels, health, options } = deps;
   const { newId = newUuid, clock = systemClock } = deps;
   const { maxBodyBytes, exposeErrors } = options;
   const { app, fail } = createBase(newId, exposeErrors);
@@ -83,6 +86,7 @@ export function createApp(deps: AppDeps): HttpApp {
   addParallelRoute(app, { caller, maxBodyBytes, exposeErrors, fail });
   if (exchanges !== undefined) addExchangesRoute(app, { exchanges, maxBodyBytes, fail });
   if (queues !== undefined) addQueuesRoutes(app, { queues, directory, fail, clock });
+  if (channels !== undefined) addChannelRoutes(app, { channels, maxBodyBytes, fail, clock });
   return app;
 }
 

@@ -29,6 +29,11 @@ export const PROBLEMS = {
   "invalid-input": { status: 422, title: "The task refused its input" },
   "too-many-waiting": { status: 429, title: "Too many calls are waiting", retryAfterS: 1 },
   "task-failed": { status: 500, title: "The task failed" },
+  "too-many-subscribers": {
+    status: 503,
+    title: "Too many subscribers",
+    retryAfterS: 5,
+  },
   "internal-error": { status: 500, title: "The front failed" },
   "unreadable-reply": { status: 502, title: "The reply could not be read" },
   "worker-lost": { status: 502, title: "The worker was lost" },

@@ -14,13 +14,46 @@ const log = getLogger(["coxswain", "http"]);
 /** Over the 60 s for which common proxies keep an unused connection, so that they close it first. */
 const IDLE_TIMEOUT_MS = 75_000;
 
+/** Sockets tell here and get nothing: a client has nothing large to say. */
+const MAX_SOCKET_MESSAGE_BYTES = 64 * 1024;
+/** What a socket that is not read may hold; past it, it is closed. */
+const MAX_SOCKET_UNREAD_BYTES = 16 * 2 ** 20;
+/** Bun sends a ping in time, so only a dead connection is silent for so long. At most 960. */
+const SOCKET_IDLE_TIMEOUT_S = 120;
+
 /** How often a server that stops looks whether all is answered: the runtime does not tell it. */
 const ANSWERED_POLL_MS = 10;
+
+/** The other end of a WebSocket. */
+export interface SocketPeer {
+  /** Sends a text; one that is gone gets nothing. */
+  send(text: string): void;
+  /** Bytes that were sent and are not on their way yet, because the other end reads too slowly. */
+  readonly unreadBytes: number;
+  /** @param code RFC 6455, section 7.4. */
+  close(code: number, reason: string): void;
+}
+
+/** What happens on a WebSocket. */
+export interface SocketHandler {
+  open(peer: SocketPeer): void;
+  /** `unreadBytes` is zero again. */
+  drain(peer: SocketPeer): void;
+  message(peer: SocketPeer, data: string | Uint8Array): void;
+  /** Called once, whoever closed it. */
+  close(peer: SocketPeer): void;
+}
 
 /** What a handler may ask for the connection that its request came on. */
 export interface ConnectionHold {
   /** The answer takes its time: silence does not close the connection from now on. */
   holdOpen(request: Request): void;
+  /**
+   * Makes the request's connection a WebSocket.
+   * @param protocol the subprotocol to answer with.
+   * @returns the response to return, or undefined where it cannot be done.
+   */
+  upgrade(request: Request, handler: SocketHandler, protocol?: string): Response | undefined;
   /** The answer is there: silence closes the connection again. Harmless when the client is gone. */
   release(request: Request): void;
 }
@@ -52,7 +85,8 @@ export class ListenError extends Error {
 /** States: created → listening → stopping → stopped. It does not start a second time. */
 export class HttpServer implements Component {
   readonly #options: HttpServerOptions;
-  #server: Bun.Server<undefined> | undefined;
+  #server: Bun.Server<SocketData> | undefined;
+  readonly #sockets = new Set<Bun.ServerWebSocket<SocketData>>();
   #stopped: Promise<void> | undefined;
 
   constructor(options: HttpServerOptions) {
@@ -80,7 +114,7 @@ export class HttpServer implements Component {
     const { host, port, handler, idleTimeoutMs = IDLE_TIMEOUT_MS } = this.#options;
     const idleTimeout = Math.ceil(idleTimeoutMs / 1_000);
     try {
-      const server = Bun.serve({
+      const server = Bun.serve<SocketData>({
         hostname: host,
         port,
         idleTimeout,
@@ -90,6 +124,26 @@ export class HttpServer implements Component {
         development: false,
         reusePort: false,
         fetch: (request) => handler(request, hold),
+        websocket: {
+          maxPayloadLength: MAX_SOCKET_MESSAGE_BYTES,
+          backpressureLimit: MAX_SOCKET_UNREAD_BYTES,
+          closeOnBackpressureLimit: true,
+          idleTimeout: SOCKET_IDLE_TIMEOUT_S,
+          open: (socket) => {
+            this.#sockets.add(socket);
+            socket.data.peer = peerOf(socket);
+            socket.data.handler.open(socket.data.peer);
+          },
+          drain: ({ data: { handler, peer } }) => peer && handler.drain(peer),
+          message: ({ data: { handler, peer } }, message) => {
+            if (peer) handler.message(peer, message);
+          },
+          close: (socket) => {
+            this.#sockets.delete(socket);
+            const { handler, peer } = socket.data;
+            if (peer) handler.close(peer);
+          },
+        },
         error: (error) => {
           log.error("A request's handler failed: {error}", { error });
           return new Response(null, { status: 500 });
@@ -98,6 +152,14 @@ export class HttpServer implements Component {
       const hold: ConnectionHold = {
         holdOpen: (request) => server.timeout(request, 0),
         release: (request) => server.timeout(request, idleTimeout),
+        upgrade: (request, socketHandler, protocol) => {
+          const isDone = server.upgrade(request, {
+            data: { handler: socketHandler, peer: undefined },
+            ...(protocol === undefined ? {} : { headers: { "sec-websocket-protocol": protocol } }),
+          });
+          // The runtime has answered by itself and passes over what is returned.
+          return isDone ? new Response(null) : undefined;
+        },
       };
       this.#server = server;
       return Promise.resolve();
@@ -120,6 +182,22 @@ export class HttpServer implements Component {
     await server.stop(true);
     await this.#stopped;
   }
+}
+
+interface SocketData {
+  readonly handler: SocketHandler;
+  /** Set when it opens. */
+  peer: SocketPeer | undefined;
+}
+
+function peerOf(socket: Bun.ServerWebSocket<SocketData>): SocketPeer {
+  return {
+    send: (text) => void socket.send(text),
+    get unreadBytes() {
+      return socket.getBufferedAmount();
+    },
+    close: (code, reason) => socket.close(code, reason),
+  };
 }
 
 const REASONS: Readonly<Record<string, string>> = {

@@ -5,7 +5,6 @@
 import { getLogger } from "@logtape/logtape";
 import type { Broker, ExchangeType } from "../broker/broker.ts";
 import { DeclarationError } from "../broker/errors.ts";
-import { publishPatiently } from "../broker/publish_patiently.ts";
 import {
   DEAD_EXCHANGE,
   DEAD_LETTERS_QUEUE,
@@ -243,26 +242,4 @@ function taskQueues(
   const queues = new Set(given ?? tasks.map(({ queue }) => queue));
   for (const { queue } of consumers) queues.delete(queue);
   return [...queues];
-}
-
-/** How long a channel message of a task waits for the broker to come back. */
-const PUBLISH_PATIENCE_MS = 5_000;
-
-/** Publishes for a task: JSON text on a channel, which is a topic of `cox.pubsub`. */
-export async function publishOnChannel(
-  broker: Broker,
-  channel: string,
-  json: string,
-): Promise<void> {
-  await publishPatiently(
-    broker,
-    {
-      exchange: PUBSUB_EXCHANGE.name,
-      routingKey: channel,
-      properties: { contentType: "application/json" },
-      body: new TextEncoder().encode(json),
-    },
-    { confirm: true },
-    PUBLISH_PATIENCE_MS,
-  );
 }
