@@ -28,6 +28,7 @@ import { exchangeAsks } from "../messages/exchange_asks.ts";
 import { NodesChannel } from "../nodes/nodes_channel.ts";
 import { RosterKeeper } from "../nodes/roster_keeper.ts";
 import { VERSION } from "../version.ts";
+import { problemOfChannel } from "../pubsub/channel_name.ts";
 import { publishOnChannel } from "../pubsub/publish.ts";
 import type { Worker, WorkerStatus } from "../worker/worker.ts";
 import { publishToExchange, queueSource } from "./broker_messages.ts";
@@ -120,11 +121,14 @@ export async function openBrokerSink(
       publishToExchange: (exchange, message, options) =>
         publishToExchange(exchanges, exchange, message, options),
       publishToChannel: async (channel, { text, contentType }) => {
-        const { publishOnChannel } = await import("../worker/worker.ts");
+        const problem = problemOfChannel(channel);
+        if (problem !== undefined) {
+          throw new StartupError(`Cannot publish: channel ${JSON.stringify(channel)} ${problem}`);
+        }
         await connection.declareExchange(PUBSUB_EXCHANGE);
-        const json = contentType === "application/json" ? text : JSON.stringify(text);
-        await publishOnChannel(connection, channel, json);
-        return JSON.stringify({ channel });
+        const payload = { contentType, body: new TextEncoder().encode(text) };
+        const messageId = await publishOnChannel(connection, channel, payload);
+        return JSON.stringify({ id: messageId, channel });
       },
       close: () => node.stopParts(AbortSignal.abort()),
     };
