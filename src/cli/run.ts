@@ -362,6 +362,7 @@ async function startWorker(
     ...(settings.maxTasksPerIsolate === undefined
       ? {}
       : { maxTasksPerIsolate: settings.maxTasksPerIsolate }),
+    ...(settings.maxMemoryBytes === undefined ? {} : { maxMemoryBytes: settings.maxMemoryBytes }),
     nodeId: id,
     onLog: taskLogger,
     asks: {

@@ -90,6 +90,8 @@ export interface WorkerConfig {
   readonly lookAhead: number | "auto";
   /** Absent: an isolate is never replaced because of its age. */
   readonly maxTasksPerIsolate?: number;
+  /** What the process, and each process isolate, may hold. Absent: no limit. */
+  readonly maxMemoryBytes?: number;
   /** The demo tasks are served too. */
   readonly demo: boolean;
 }

@@ -146,6 +146,7 @@ function workerSection(draft: Draft, { processors }: Surroundings): WorkerConfig
     ...(values.maxTasksPerIsolate === undefined
       ? {}
       : { maxTasksPerIsolate: values.maxTasksPerIsolate }),
+    ...(values.maxMemory === undefined ? {} : { maxMemoryBytes: values.maxMemory }),
     demo: values.demo,
   };
 }

@@ -445,6 +445,14 @@ export const SETTINGS = {
     defaultText: "never",
     help: "replace an isolate after so many tasks",
   }),
+  maxMemory: one({
+    group: "Worker",
+    modes: WORKERS,
+    // Whether the node fits into it shows when its first isolate is ready.
+    reader: size({ minBytes: 16 * 2 ** 20, maxBytes: 2 ** 40 }),
+    defaultText: "no limit",
+    help: "memory of the process, such as 512M: past it the isolate that holds most is killed",
+  }),
   demo: onOff({
     group: "Worker",
     modes: WORKERS,

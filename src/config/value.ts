@@ -120,9 +120,13 @@ const UNIT_BYTES: Readonly<Record<string, number>> = {
   kib: 2 ** 10,
   mib: 2 ** 20,
   gib: 2 ** 30,
+  // As docker and systemd read them.
+  k: 2 ** 10,
+  m: 2 ** 20,
+  g: 2 ** 30,
 };
 
-/** Bytes of "512KiB", "12MiB", "1MB" or "65536". */
+/** Bytes of "512KiB", "12MiB", "1MB", "512M" (as "512MiB") or "65536". */
 export function size({ minBytes, maxBytes }: { minBytes: number; maxBytes: number }): ValueReader<
   number
 > {

@@ -57,6 +57,18 @@ export type AttemptEnd =
   /** It ran past its hard limit and its isolate was killed. */
   | { readonly kind: "timed_out"; readonly limitMs: number }
   /**
+   * Its isolate held most of a process that passed the memory limit, and was killed. `usedBytes`: what
+   * the process held; `heldBytes`: what of that the isolate did, estimated. In an isolate of the kind
+   * "process" the two are the same.
+   */
+  | {
+    readonly kind: "memory_exceeded";
+    readonly limitBytes: number;
+    readonly usedBytes: number;
+    readonly heldBytes: number;
+    readonly isolate: number;
+  }
+  /**
    * The signal given to `run` aborted, or the pool stopped; `started` tells whether user code had
    * begun. A task that returns in its grace time has `returned` all the same.
    */

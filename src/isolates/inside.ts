@@ -4,6 +4,7 @@
  * runs.
  */
 import * as coxswain from "../mod.ts";
+import { collectNow, currentThread, heapBytes } from "../platform/memory.ts";
 import { provideModule } from "../platform/module_plugin.ts";
 import { lowerThreadPriority } from "../platform/thread_priority.ts";
 import { BUILT_IN, defineDemoTasks } from "../tasks/demo.ts";
@@ -16,6 +17,7 @@ import { loadTaskFiles, TaskFileError } from "../tasks/task_files.ts";
 import type { HostChannel } from "./host_channel.ts";
 import { InsideAttempts } from "./inside_attempts.ts";
 import { InsideServices } from "./inside_services.ts";
+import type { MemoryReport } from "./memory_shares.ts";
 import {
   decodeToIsolate,
   encodeFromIsolate,
@@ -53,6 +55,9 @@ class Inside {
         return this.#attempts?.interrupt(message.run, message.why);
       case "told":
         return this.#services?.told(message.ask, message.answer);
+      case "measure":
+        collectNow();
+        return this.#send({ kind: "measured", memory: memoryReport() });
       case "init":
         return void this.#load(message.init);
       case "leave":
@@ -60,7 +65,7 @@ class Inside {
     }
   }
 
-  async #load({ taskPaths, demo, nodeId }: IsolateInit): Promise<void> {
+  async #load({ taskPaths, demo, nodeId, hasMemoryLimit }: IsolateInit): Promise<void> {
     try {
       provideModule("coxswain", coxswain);
       const { idle } = await loadTaskFiles(taskPaths);
@@ -76,6 +81,7 @@ class Inside {
         kind: "ready",
         definitions: registry.definitions,
         warnings,
+        ...(hasMemoryLimit ? { memory: memoryReport() } : {}),
       });
     } catch (error) {
       this.#fail(error);
@@ -140,4 +146,9 @@ class Inside {
       runningTasks: this.#attempts?.runningTasks ?? [],
     });
   }
+}
+
+function memoryReport(): MemoryReport {
+  const thread = currentThread();
+  return { heapBytes: heapBytes(), ...(thread === undefined ? {} : { thread }) };
 }

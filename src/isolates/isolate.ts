@@ -14,6 +14,8 @@ export interface IsolateEvents {
 }
 
 export interface Isolate {
+  /** Of an isolate that is a process of its own. */
+  readonly pid?: number;
   /** Posts a text; to an isolate that has ended it does nothing. */
   send(text: string): void;
   /**

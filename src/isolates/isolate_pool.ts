@@ -9,6 +9,7 @@ import type { Definitions } from "../tasks/definitions.ts";
 import type { InterruptionCause } from "../tasks/errors.ts";
 import type { AttemptEnd, AttemptRequest, PoolStats, RunOptions } from "./attempt.ts";
 import type { Member } from "./member.ts";
+import { memoryExceededText } from "./memory_text.ts";
 import type { Pool } from "./pool.ts";
 import { isCancelled, type Lane, type PoolAttempt, WaitingAttempts } from "./pool_attempt.ts";
 import { type MembersOwner, PoolMembers } from "./pool_members.ts";
@@ -291,6 +292,21 @@ export class IsolatePool implements Pool, MembersOwner {
           ? { kind: "cancelled", started: true }
           : { kind: "isolate_died", reason, started: true },
       );
+    }
+  }
+
+  /** As at a death: who was alone is to blame, and of several each may be innocent. */
+  onMemoryExceeded(
+    attempts: readonly PoolAttempt[],
+    end: Extract<AttemptEnd, { kind: "memory_exceeded" }>,
+  ): void {
+    if (attempts.length > 1) {
+      const reason = `it ran beside others in an isolate that ${memoryExceededText(end)}`;
+      for (const attempt of attempts) this.#runAgain(attempt, reason);
+      return;
+    }
+    for (const attempt of attempts) {
+      this.#finish(attempt, isCancelled(attempt) ? { kind: "cancelled", started: true } : end);
     }
   }
 

@@ -19,6 +19,7 @@ import type { InterruptionCause } from "../tasks/errors.ts";
 import type { Progress } from "../tasks/progress.ts";
 import type { AttemptEnd } from "./attempt.ts";
 import type { Isolate, OpenIsolate } from "./isolate.ts";
+import type { MemoryReport } from "./memory_shares.ts";
 import {
   type Answer,
   type Ask,
@@ -50,6 +51,8 @@ export interface MemberEvents<Work> {
   onClosed(member: Member<Work>): void;
   onLog(member: Member<Work>, log: IsolateLog): void;
   onProgress(member: Member<Work>, work: Work, progress: Progress): void;
+  /** It told what it holds: `memory`. */
+  onMeasured(member: Member<Work>): void;
   /** It waits for `told`. */
   onAsk(member: Member<Work>, ask: Ask): void;
 }
@@ -77,6 +80,8 @@ export class Member<Work> {
   #state: MemberState = "starting";
   #isolate: Isolate | undefined;
   #lastRun = 0;
+  #memory: MemoryReport | undefined;
+  #firstMemory: MemoryReport | undefined;
   /** The limit for starting, or for tearing down. */
   #limit: Deadline | undefined;
 
@@ -88,6 +93,31 @@ export class Member<Work> {
 
   get state(): MemberState {
     return this.#state;
+  }
+
+  /** Of one that is a process of its own. */
+  get pid(): number | undefined {
+    return this.#isolate?.pid;
+  }
+
+  /** What it last told that it holds. */
+  get memory(): MemoryReport | undefined {
+    return this.#memory;
+  }
+
+  /** What it told when it got ready. */
+  get firstMemory(): MemoryReport | undefined {
+    return this.#firstMemory;
+  }
+
+  /** It was killed and has not ended. */
+  get isEnding(): boolean {
+    return this.#state === "killed";
+  }
+
+  /** It takes nothing more. */
+  get isRetired(): boolean {
+    return this.#state === "retired" || this.#state === "leaving";
   }
 
   /** How many runs it was ever given. */
@@ -133,6 +163,12 @@ export class Member<Work> {
     this.#isolate?.send(encodeToIsolate({ kind: "interrupt", run, why }));
   }
 
+  /** Asks it to collect its garbage and to tell what it holds; `onMeasured` follows. */
+  measure(): void {
+    if (this.#state === "killed" || this.#state === "closed") return;
+    this.#isolate?.send(encodeToIsolate({ kind: "measure" }));
+  }
+
   /** Answers a question. */
   told(ask: number, answer: Answer): void {
     if (this.#state === "killed" || this.#state === "closed") return;
@@ -151,6 +187,11 @@ export class Member<Work> {
     if (this.#state !== "ready") return;
     this.#state = "retired";
     this.#leaveIfDone();
+  }
+
+  /** It is not to get ready any more; `onStartFailed` follows at once. */
+  failStart(reason: string): void {
+    this.#startFailed(reason, undefined);
   }
 
   /** Ends it now. Its works are the owner's to deal with. */
@@ -197,8 +238,12 @@ export class Member<Work> {
       case "ready":
         if (this.#state !== "starting") return;
         this.#state = "ready";
+        this.#memory = this.#firstMemory = message.memory;
         this.#clearLimit();
         return events.onReady(this, message.definitions, message.warnings);
+      case "measured":
+        this.#memory = message.memory;
+        return events.onMeasured(this);
       case "failed":
         return this.#startFailed(message.reason, message.file);
       case "retire":

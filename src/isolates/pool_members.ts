@@ -14,8 +14,11 @@ import { IsolateGroup } from "./group.ts";
 import type { OpenIsolate } from "./isolate.ts";
 import { LoneMembers } from "./lone_members.ts";
 import { Member, type MemberEvents } from "./member.ts";
+import type { MemoryExcess } from "./memory_guard.ts";
+import { mebibytes } from "./memory_text.ts";
 import type { PoolAttempt } from "./pool_attempt.ts";
 import { type PoolOptions, PoolStartError } from "./pool_options.ts";
+import { PoolMemory } from "./pool_memory.ts";
 import { openProcess } from "./process_isolate.ts";
 import type { Ask, IsolateLog } from "./protocol.ts";
 import { StuckMembers } from "./stuck_members.ts";
@@ -39,6 +42,11 @@ export interface MembersOwner {
   onOwnFailed(attempt: PoolAttempt, reason: string): void;
   /** Their isolate ended by itself. */
   onHomeless(attempts: readonly PoolAttempt[], reason: string): void;
+  /** Their isolate was killed for the memory that it held. */
+  onMemoryExceeded(
+    attempts: readonly PoolAttempt[],
+    end: Extract<AttemptEnd, { kind: "memory_exceeded" }>,
+  ): void;
 }
 
 export class PoolMembers implements MemberEvents<PoolAttempt> {
@@ -50,6 +58,7 @@ export class PoolMembers implements MemberEvents<PoolAttempt> {
   readonly #groups: Readonly<Record<Isolation, IsolateGroup<PoolAttempt>>>;
   readonly #lone: LoneMembers;
   readonly #stuck: StuckMembers<PoolMember>;
+  readonly #memory: PoolMemory | undefined;
   /** Isolates whose thread or process has not ended. */
   readonly #alive = new Set<PoolMember>();
   /** The first isolate's tasks are the pool's. */
@@ -91,12 +100,20 @@ export class PoolMembers implements MemberEvents<PoolAttempt> {
       log.warn("{stuck} killed isolates still run: native code blocks their threads", { stuck });
       options.onStuck?.(stuck);
     });
+    this.#memory = options.maxMemoryBytes === undefined ? undefined : new PoolMemory({
+      limitBytes: options.maxMemoryBytes,
+      clock,
+      alive: () => this.#alive,
+      kill: (member, excess) => this.#killForMemory(member, excess),
+      replace: (member, reason) => this.#replaceForMemory(member, reason),
+    });
   }
 
   /** Resolves when the first isolate is ready. @throws PoolStartError when it does not get ready. */
   start(): Promise<Definitions> {
     if (this.#phase === "created") {
       this.#phase = "starting";
+      this.#memory?.start();
       // One alone first: on a machine with few processors it is ready sooner, and one that fails tells
       // once why.
       this.#groups.worker.want(1);
@@ -177,6 +194,7 @@ export class PoolMembers implements MemberEvents<PoolAttempt> {
    */
   async stop(): Promise<void> {
     this.#phase = "stopped";
+    this.#memory?.stop();
     for (const group of Object.values(this.#groups)) {
       for (const member of group.stop()) member.retire();
     }
@@ -205,6 +223,12 @@ export class PoolMembers implements MemberEvents<PoolAttempt> {
     if (this.#lone.has(member)) return this.#lone.ready(member);
     this.#groups[member.kind].ready(member);
     if (this.#phase !== "starting") return;
+    const { isolates, spares = 1 } = this.#options;
+    const objection = this.#memory?.objection(member, isolates + spares - 1);
+    if (objection !== undefined) {
+      this.#first.reject(new PoolStartError(objection));
+      return void this.stop();
+    }
     this.#phase = "serving";
     for (const warning of warnings) log.warn("{warning}", { warning });
     this.#first.resolve(definitions);
@@ -256,6 +280,7 @@ export class PoolMembers implements MemberEvents<PoolAttempt> {
 
   onClosed(member: PoolMember): void {
     this.#stuck.closed(member);
+    this.#memory?.closed(member);
     this.#alive.delete(member);
     this.#onClosed?.();
   }
@@ -268,8 +293,40 @@ export class PoolMembers implements MemberEvents<PoolAttempt> {
     attempt.options.onProgress?.(progress);
   }
 
+  onMeasured(member: PoolMember): void {
+    this.#memory?.measured(member);
+  }
+
   onAsk(member: PoolMember, ask: Ask): void {
     void answerAsk(this.#options.asks ?? {}, ask).then((answer) => member.told(ask.ask, answer));
+  }
+
+  #killForMemory(member: PoolMember, excess: MemoryExcess): void {
+    const tasks = [...member.works.values()].map(({ request }) => request.task).join(" ");
+    log.warn("Isolate {isolate} is killed: it held about {heldBytes} bytes", {
+      isolate: member.id,
+      kind: member.kind,
+      ...excess,
+      tasks,
+    });
+    if (member.state === "starting") {
+      member.failStart(`it held ${mebibytes(excess.heldBytes)} before it was ready`);
+      return this.#stuck.watch(member);
+    }
+    const homeless = this.kill(member);
+    this.#owner.onMemoryExceeded(homeless, {
+      kind: "memory_exceeded",
+      ...excess,
+      isolate: member.id,
+    });
+    this.#owner.onRoomChanged();
+  }
+
+  /** It finishes what it runs. One that is made for a single attempt ends with it anyway. */
+  #replaceForMemory(member: PoolMember, reason: string): void {
+    if (this.#lone.has(member) || member.state !== "ready") return;
+    this.#recycled += 1;
+    this.onRetire(member, reason);
   }
 
   #open(kind: Isolation): PoolMember {
@@ -279,7 +336,7 @@ export class PoolMembers implements MemberEvents<PoolAttempt> {
       id: ++this.#lastId,
       kind,
       open: this.#openers[kind],
-      init: { taskPaths, demo, nodeId },
+      init: { taskPaths, demo, nodeId, hasMemoryLimit: this.#memory !== undefined },
       startTimeoutMs,
       teardownMs,
       clock: this.#clock,

@@ -32,6 +32,11 @@ export interface PoolOptions {
   readonly startTimeoutMs?: number;
   /** How long an isolate's teardowns may take. Default 5 s. */
   readonly teardownMs?: number;
+  /**
+   * What the process with all its Web Workers may hold, and what each process isolate may. Default: no
+   * limit.
+   */
+  readonly maxMemoryBytes?: number;
   readonly nodeId: string;
   /** What tasks log. Default: dropped. */
   readonly onLog?: (line: TaskLogLine) => void;

@@ -20,5 +20,5 @@ export function openProcess(selfCommand: Command, events: IsolateEvents): Isolat
           : `its process was ended by ${signal}`,
       ),
   });
-  return { send: (text) => child.send(text), kill: () => child.kill() };
+  return { pid: child.pid, send: (text) => child.send(text), kill: () => child.kill() };
 }

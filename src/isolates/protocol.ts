@@ -11,12 +11,15 @@ import type { InterruptionCause } from "../tasks/errors.ts";
 import type { Progress } from "../tasks/progress.ts";
 import type { LogLevel } from "../tasks/running_attempt.ts";
 import type { AttemptEnd } from "./attempt.ts";
+import type { MemoryReport } from "./memory_shares.ts";
 
 /** What an isolate needs before it can run attempts. */
 export interface IsolateInit {
   readonly taskPaths: readonly string[];
   readonly demo: boolean;
   readonly nodeId: string;
+  /** Its memory counts: it tells what it holds when it is ready, and whenever it is asked. */
+  readonly hasMemoryLimit: boolean;
 }
 
 /** An attempt as an isolate sees it; the main thread keeps its limits. */
@@ -37,6 +40,8 @@ export type ToIsolate =
   | { readonly kind: "interrupt"; readonly run: number; readonly why: InterruptionCause }
   /** The answer to `ask`. */
   | { readonly kind: "told"; readonly ask: number; readonly answer: Answer }
+  /** Collect garbage, then say `measured`. */
+  | { readonly kind: "measure" }
   /** No further runs come: tear down, then say `left`. */
   | { readonly kind: "leave" };
 
@@ -78,6 +83,7 @@ export type FromIsolate =
     readonly kind: "ready";
     readonly definitions: Definitions;
     readonly warnings: readonly string[];
+    readonly memory?: MemoryReport;
   }
   /** It cannot serve: a task file does not load, or a set-up failed. */
   | { readonly kind: "failed"; readonly reason: string; readonly file?: string }
@@ -90,6 +96,7 @@ export type FromIsolate =
   | { readonly kind: "ended"; readonly run: number; readonly end: ToldEnd }
   | { readonly kind: "log"; readonly log: IsolateLog }
   | ({ readonly kind: "ask" } & Ask)
+  | { readonly kind: "measured"; readonly memory: MemoryReport }
   | { readonly kind: "progress"; readonly run: number; readonly progress: Progress }
   /** It finishes what it runs and is to be replaced: an error that nobody caught may have hurt it. */
   | { readonly kind: "retire"; readonly reason: string }
@@ -115,6 +122,8 @@ export function encodeToIsolate(message: ToIsolate): string {
       if ("failure" in answer) return `A${JSON.stringify([ask, answer.failure])}`;
       return `A${JSON.stringify([ask])}\n${answer.json}`;
     }
+    case "measure":
+      return "M[]";
     case "leave":
       return "L[]";
   }
@@ -123,7 +132,7 @@ export function encodeToIsolate(message: ToIsolate): string {
 export function encodeFromIsolate(message: FromIsolate): string {
   switch (message.kind) {
     case "ready":
-      return `Y${JSON.stringify([message.definitions, message.warnings])}`;
+      return `Y${JSON.stringify([message.definitions, message.warnings, message.memory])}`;
     case "failed":
       return `F${JSON.stringify([message.reason, message.file ?? null])}`;
     case "returned":
@@ -136,6 +145,8 @@ export function encodeFromIsolate(message: FromIsolate): string {
       const { ask, what, request, origin, text } = message;
       return `A${JSON.stringify([ask, what, request, origin])}\n${text}`;
     }
+    case "measured":
+      return `M${JSON.stringify([message.memory])}`;
     case "progress":
       return `S${JSON.stringify([message.run, message.progress])}`;
     case "retire":
@@ -186,6 +197,8 @@ export function decodeToIsolate(text: unknown): ToIsolate | undefined {
       const [ask, failure] = head as [number, AskFailure?];
       return { kind: "told", ask, answer: failure === undefined ? { json: body } : { failure } };
     }
+    case "M":
+      return { kind: "measure" };
     case "L":
       return { kind: "leave" };
     default:
@@ -222,12 +235,16 @@ export function decodeFromIsolate(text: unknown): FromIsolate | undefined {
       };
     }
     case "Y": {
-      const [definitions, warnings] = head as [Definitions, string[]];
-      return { kind: "ready", definitions, warnings };
+      const [definitions, warnings, memory] = head as [Definitions, string[], MemoryReport | null];
+      return { kind: "ready", definitions, warnings, ...(memory === null ? {} : { memory }) };
     }
     case "F": {
       const [reason, file] = head as [string, string | null];
       return { kind: "failed", reason, ...(file === null ? {} : { file }) };
+    }
+    case "M": {
+      const [memory] = head as [MemoryReport];
+      return { kind: "measured", memory };
     }
     case "S": {
       const [run, progress] = head as [number, Progress];

@@ -3,6 +3,7 @@
  * one table. Pure; message_runner.ts carries it out.
  */
 import type { AttemptEnd } from "../isolates/attempt.ts";
+import { memoryExceededText } from "../isolates/memory_text.ts";
 import { formatDuration } from "../lifecycle/duration.ts";
 import { type ConsumerDescriptor, MAX_PAUSE_MS } from "../tasks/consumer.ts";
 import { MAX_DEATHS } from "./admission.ts";
@@ -48,6 +49,8 @@ export function settleConsumed(end: AttemptEnd, facts: ConsumedFacts): ConsumedS
         `it ran past its limit of ${formatDuration(end.limitMs)} and was killed`,
         facts,
       );
+    case "memory_exceeded":
+      return failed(`it ${memoryExceededText(end)}`, facts);
     case "malformed":
       return { kind: "give_up", reason: end.reason, failure: end.reason };
     case "unknown_task":

@@ -4,6 +4,7 @@
  */
 import type { Heartbeat } from "../heartbeat/ticker.ts";
 import type { AttemptEnd, AttemptRequest } from "../isolates/attempt.ts";
+import { memoryExceededText } from "../isolates/memory_text.ts";
 import { formatDuration } from "../lifecycle/duration.ts";
 import { newId } from "../platform/ids.ts";
 import type { AskHandlers } from "../tasks/asks.ts";
@@ -83,6 +84,8 @@ function check({ file, timeoutMs }: PeriodicDescriptor, end: AttemptEnd): void {
       throw failed(`${end.error.type}: ${end.error.message}`, end.error.stack);
     case "timed_out":
       throw failed(`it ran past its limit of ${formatDuration(timeoutMs)} and was killed`);
+    case "memory_exceeded":
+      throw failed(`it ${memoryExceededText(end)}`);
     case "isolate_died":
       throw failed(end.reason);
     case "malformed":

@@ -7,6 +7,7 @@ import type { ReceivedTask } from "../calls/wire/task_message.ts";
 import { COX } from "../calls/wire/names.ts";
 import type { AttemptEnd } from "../isolates/attempt.ts";
 import { formatDuration } from "../lifecycle/duration.ts";
+import { memoryExceededText } from "../isolates/memory_text.ts";
 import type { RetryPolicy, TaskDescriptor } from "../tasks/descriptor.ts";
 import type { TaskError } from "../tasks/task_error.ts";
 import { giveUpGuilty, MAX_DEATHS } from "./admission.ts";
@@ -84,18 +85,25 @@ export function settle(end: AttemptEnd, facts: SettlementFacts): Settlement {
         ? retryJob(facts, { error: { type: "TimedOut", message }, reply })
         : giveUp(message, reply);
     }
+    case "memory_exceeded":
+      return stopped(facts, {
+        type: "MemoryLimitExceeded",
+        message: `Task "${task.task}" ${memoryExceededText(end)}`,
+      });
     case "cancelled":
       return facts.isStopping && !(end.started && task.once)
         ? { kind: "give_back" }
         : answer({ kind: "cancelled" });
     case "isolate_died":
-      return facts.alone ? diedAlone(task, end) : died(facts, end.reason);
+      // A failure like another. (Were it the node's end, it would run alone next.)
+      return facts.alone
+        ? diedAlone(task, end)
+        : stopped(facts, { type: "IsolateDied", message: end.reason });
   }
 }
 
-/** It ended its isolate: a failure like another. (Were it the node's end, it would run alone next.) */
-function died(facts: SettlementFacts, message: string): Settlement {
-  const error: TaskError = { type: "IsolateDied", message };
+/** It ended with its isolate. */
+function stopped(facts: SettlementFacts, error: TaskError): Settlement {
   const reply: Reply = { kind: "failed", error, headers: {} };
   return facts.task.isRecorded ? retryJob(facts, { error, reply }) : answer(reply);
 }

@@ -15,7 +15,12 @@ const number = fc.nat();
 const toIsolate: fc.Arbitrary<ToIsolate> = fc.oneof(
   fc.record({
     kind: fc.constant("init" as const),
-    init: fc.record({ taskPaths: fc.array(fc.string()), demo: fc.boolean(), nodeId: fc.string() }),
+    init: fc.record({
+      taskPaths: fc.array(fc.string()),
+      demo: fc.boolean(),
+      nodeId: fc.string(),
+      hasMemoryLimit: fc.boolean(),
+    }),
   }),
   fc.record({
     kind: fc.constant("run" as const),
@@ -42,8 +47,11 @@ const toIsolate: fc.Arbitrary<ToIsolate> = fc.oneof(
       fc.record({ failure: fc.record({ type: fc.string(), message: fc.string() }) }),
     ),
   }),
+  fc.constant({ kind: "measure" as const }),
   fc.constant({ kind: "leave" as const }),
 );
+
+const memory = fc.record({ heapBytes: number, thread: number }, { requiredKeys: ["heapBytes"] });
 
 const fromIsolate: fc.Arbitrary<FromIsolate> = fc.oneof(
   fc.record({
@@ -77,7 +85,9 @@ const fromIsolate: fc.Arbitrary<FromIsolate> = fc.oneof(
       periodic: [{ id: "c", name: "n", file: "/t.ts", intervalMs: 2, timeoutMs: 1 }],
     }),
     warnings: fc.array(fc.string()),
-  }),
+    memory,
+  }, { requiredKeys: ["kind", "definitions", "warnings"] }),
+  fc.record({ kind: fc.constant("measured" as const), memory }),
   fc.record({ kind: fc.constant("failed" as const), reason: fc.string(), file: fc.string() }, {
     requiredKeys: ["kind", "reason"],
   }),

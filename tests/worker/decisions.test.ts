@@ -119,6 +119,13 @@ describe("settle()", () => {
       ...facts,
     });
   const ERROR = { type: "E", message: "m" };
+  const EXCEEDED: AttemptEnd = {
+    kind: "memory_exceeded",
+    limitBytes: 512 * 2 ** 20,
+    usedBytes: 530 * 2 ** 20,
+    heldBytes: 400 * 2 ** 20,
+    isolate: 3,
+  };
   const DIED: AttemptEnd = { kind: "isolate_died", reason: "exit 1", started: true };
 
   test("answers with what the attempt came to", () => {
@@ -131,6 +138,19 @@ describe("settle()", () => {
     });
     expect(of({ kind: "timed_out", limitMs: 5 })).toMatchObject({
       reply: { kind: "timed_out", limitMs: 5 },
+    });
+    expect(of(EXCEEDED)).toMatchObject({
+      kind: "answer",
+      reply: {
+        kind: "failed",
+        error: {
+          type: "MemoryLimitExceeded",
+          message: expect.stringContaining(
+            "isolate 3, in which it ran, held about 400MiB of the " +
+              "worker's 530MiB, past the memory limit of 512MiB",
+          ),
+        },
+      },
     });
     expect(of({ kind: "cancelled", started: true })).toMatchObject({
       reply: { kind: "cancelled" },

@@ -50,6 +50,14 @@ export type Order =
   | { readonly deaf: true }
   /** Allocates so many MiB and returns their number. */
   | { readonly allocate: number }
+  /** Takes memory as fast as it can, and never ends. */
+  | { readonly hoard: Hoard }
+  /** Takes so many MiB every few milliseconds, and never ends; the loop is free in between. */
+  | { readonly hoardPolitely: number }
+  /** Keeps so many MiB for the life of its isolate, and returns at once. */
+  | { readonly leak: number }
+  /** Takes so many MiB and lets go of each at once. */
+  | { readonly litter: number }
   /** `process.exit` with this code. */
   | { readonly exit: number }
   /** SIGKILL to the process that it runs in. Only for "obedient.process". */
@@ -84,6 +92,9 @@ export type Order =
   | { readonly enqueue: string; readonly input?: unknown; readonly options?: JobOptions }
   /** Returns the process id, and this thread's id and nice value. */
   | { readonly whereAmI: true };
+
+/** What memory is taken as: in the JavaScript heap, beside it, as texts, and by native code. */
+export type Hoard = "arrays" | "bytes" | "texts" | "blobs";
 
 export interface Facts {
   readonly id: string;
@@ -129,6 +140,10 @@ async function obey(order: Order): Promise<unknown> {
   if ("untilAborted" in order) return await aborted();
   if ("deaf" in order) return await aborted().then(forEver);
   if ("allocate" in order) return allocate(order.allocate);
+  if ("hoard" in order) hoard(order.hoard);
+  if ("hoardPolitely" in order) return await hoardPolitely(order.hoardPolitely);
+  if ("leak" in order) return leaked.push(bytes(order.leak));
+  if ("litter" in order) return litter(order.litter);
   if ("exit" in order) process.exit(order.exit);
   if ("kill" in order) return process.kill(process.pid, "SIGKILL") && await forEver();
   if ("spawnSleep" in order) return spawnSync("sleep", [String(order.spawnSleep)]).status;
@@ -215,6 +230,39 @@ function allocate(mebibytes: number): number {
   const kept: Uint8Array[] = [];
   for (let count = 0; count < mebibytes; count++) kept.push(new Uint8Array(2 ** 20).fill(count));
   return kept.length;
+}
+
+function bytes(mebibytes: number): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(mebibytes * 2 ** 20).fill(1);
+}
+
+const HOARDS: Readonly<Record<Hoard, (count: number) => unknown>> = {
+  arrays: (count) => new Array(10_000).fill(count),
+  bytes: () => bytes(1),
+  texts: (count) => JSON.stringify("x".repeat(2 ** 20) + count),
+  blobs: () => new Blob([bytes(1)]),
+};
+
+function hoard(kind: Hoard): never {
+  const kept: unknown[] = [];
+  while (true) kept.push(HOARDS[kind](kept.length));
+}
+
+async function hoardPolitely(mebibytes: number): Promise<never> {
+  const kept: unknown[] = [];
+  while (true) {
+    kept.push(bytes(mebibytes));
+    await pause(5);
+  }
+}
+
+/** Never emptied. */
+const leaked: Uint8Array[] = [];
+
+function litter(mebibytes: number): number {
+  let sum = 0;
+  for (let count = 0; count < mebibytes; count++) sum += bytes(1)[count] ?? 0;
+  return sum;
 }
 
 function cycle(): object {
