@@ -8,6 +8,7 @@ import { BrokerAwayError, PublishRefusedError } from "../broker/errors.ts";
 import { PUBSUB_EXCHANGE } from "../broker/topology.ts";
 import { type Clock, systemClock } from "../lifecycle/clock.ts";
 import type { Component } from "../lifecycle/component.ts";
+import { collectSoon } from "../platform/garbage.ts";
 import { channelMatcher } from "./channel_name.ts";
 import { type ChannelEvent, type GapReason, readChannelMessage } from "./channel_event.ts";
 import { type ChannelPayload, publishOnChannel } from "./publish.ts";
@@ -22,6 +23,9 @@ const MAX_REMEMBERED = 10_000;
 const FEW_SUBSCRIBERS = 32;
 /** What many subscribers wait so that one write to each carries several messages. */
 const GATHER_MS = 10;
+
+/** Seen without: 1.4 GB resident after 480 MB of large messages to one subscriber. */
+const COLLECT_EVERY_BYTES = 16 * 2 ** 20;
 
 export interface ChannelsOptions {
   readonly broker: Broker;
@@ -55,6 +59,7 @@ export class Channels implements Component {
   #isWaking = false;
   #isEnding = false;
   #seq = 0;
+  #uncollectedBytes = 0;
   #queue: PrivateQueue | undefined;
   #loop: Promise<void> | undefined;
 
@@ -164,7 +169,16 @@ export class Channels implements Component {
       const event = readChannelMessage(message, ++this.#seq, this.#clock.now());
       this.#buffer.add(event);
       for (const subscription of this.#subscribersOf(event.channel)) subscription.push(event);
+      this.#collectInTime(event.body.length);
     }
+  }
+
+  /** Bodies lie outside the runtime's heap, which therefore sees no reason to collect them. */
+  #collectInTime(bytes: number): void {
+    this.#uncollectedBytes += bytes;
+    if (this.#uncollectedBytes < COLLECT_EVERY_BYTES) return;
+    this.#uncollectedBytes = 0;
+    collectSoon();
   }
 
   #gap(reason: GapReason): void {

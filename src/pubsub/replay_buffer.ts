@@ -17,8 +17,8 @@ export type Replay =
 /** Written by `Channels` alone. */
 export class ReplayBuffer {
   readonly #limits: ReplayLimits;
-  #events: ChannelEvent[] = [];
-  /** Events before this index are gone; the array is cut now and then. */
+  #events: (ChannelEvent | undefined)[] = [];
+  /** Events before this index are gone, and undefined; the array is cut now and then. */
   #start = 0;
   #bytes = 0;
   readonly #seqOf = new Map<string, number>();
@@ -66,7 +66,7 @@ export class ReplayBuffer {
   /** @param now epoch milliseconds: what is too old by then is forgotten first. */
   after(id: string, now: number): Replay {
     this.#forget(now);
-    const kept = this.#events.slice(this.#start);
+    const kept = this.#events.slice(this.#start).filter((event) => event !== undefined);
     const seq = this.#seqOf.get(id) ?? this.#marks.find((mark) => mark.id === id)?.seq;
     if (seq !== undefined && seq >= this.#forgottenSeq) {
       return { kind: "kept", events: kept.filter((event) => event.seq > seq) };
@@ -85,6 +85,7 @@ export class ReplayBuffer {
       const isOver = this.size > maxMessages || this.#bytes > maxBytes ||
         oldest.at < now - maxAgeMs;
       if (!isOver) break;
+      this.#events[this.#start] = undefined;
       this.#start += 1;
       this.#forgottenAt = Math.max(this.#forgottenAt, oldest.at);
       this.#forgottenSeq = oldest.seq;

@@ -184,7 +184,7 @@ describe("a front", () => {
     await quick.come(800);
     expect(quick.events.every(({ event }) => event === "message")).toBe(true);
     // 160 MB were published, and each is there as bytes, text and frame: without a bound it shows.
-    expect(rssMiB() - before).toBeLessThan(250);
+    expect(rssMiB() - before).toBeLessThan(150);
     let read = "";
     const gap = Promise.withResolvers<void>();
     slow.on("data", (data) => {
