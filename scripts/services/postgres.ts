@@ -209,7 +209,8 @@ export class Postgres {
 
 /** Starts a server of one's own; `dispose()` it in the end. */
 export async function startPostgres(options: PostgresOptions = {}): Promise<Postgres> {
-  ensurePackage("postgresql", LIBRARY);
+  // Clients alone make folders there too.
+  if (servers().length === 0) ensurePackage("postgresql", join(LIBRARY, "*", "bin", "initdb"));
   const [port = 0] = await freePorts(1);
   const folder = mkdtempSync(join(tmpdir(), "coxswain-postgres-"));
   chmodSync(folder, 0o755);
@@ -234,12 +235,14 @@ export function sharedPostgres(): Promise<Postgres> {
 
 /** The newest server that the machine has. */
 function serverFolder(): string {
-  const versions = existsSync(LIBRARY)
-    ? readdirSync(LIBRARY).filter((name) => existsSync(join(LIBRARY, name, "bin", "initdb")))
-    : [];
-  const newest = versions.toSorted((a, b) => Number(b) - Number(a))[0];
+  const newest = servers().toSorted((a, b) => Number(b) - Number(a))[0];
   if (newest === undefined) throw new Error(`No PostgreSQL server in ${LIBRARY}`);
   return join(LIBRARY, newest, "bin");
+}
+
+function servers(): string[] {
+  if (!existsSync(LIBRARY)) return [];
+  return readdirSync(LIBRARY).filter((name) => existsSync(join(LIBRARY, name, "bin", "initdb")));
 }
 
 function accountForServer(): string {

@@ -1,14 +1,9 @@
 /** Unique keys of unfinished jobs, and idempotency keys of requests, in SQLite. */
 import type { DatabaseSync, StatementSync } from "node:sqlite";
+import type { Keys, UsedKey } from "../new_job.ts";
 import { numberOf, textOf } from "./columns.ts";
 
-export interface UsedKey {
-  readonly fingerprint: string;
-  readonly job: string;
-  readonly usedAt: number;
-}
-
-export class KeyTable {
+export class KeyTable implements Keys {
   readonly #owner: StatementSync;
   readonly #claim: StatementSync;
   readonly #release: StatementSync;

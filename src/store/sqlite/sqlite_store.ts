@@ -21,6 +21,7 @@ import type {
   StoredSchedule,
   StoreStats,
 } from "../store.ts";
+import { judge } from "../new_job.ts";
 import { inTransaction } from "./columns.ts";
 import { Counts } from "./counts.ts";
 import { dataFilePath, isSqliteError, openDataFile, storeError } from "./data_file.ts";
@@ -198,20 +199,11 @@ export class SqliteStore implements Store {
     return this.#read(({ counts }) => counts.stats());
   }
 
-  #create({ jobs, keys }: Open, { event, idempotency }: NewJob, keysSince: number): Created {
-    const used = idempotency && keys.used(idempotency.key);
-    if (used !== undefined && used.job !== event.id && used.usedAt >= keysSince) {
-      return used.fingerprint === idempotency?.fingerprint
-        ? { kind: "existing", id: used.job, by: "idempotency" }
-        : { kind: "conflict", id: used.job };
-    }
-    const { uniqueKey } = event.request.terms;
-    const owner = (uniqueKey === undefined ? undefined : keys.owner(uniqueKey)) ?? event.id;
-    if (idempotency !== undefined) {
-      const { key, fingerprint } = idempotency;
-      keys.use(key, { fingerprint, job: owner, usedAt: event.at });
-    }
-    if (owner !== event.id) return { kind: "existing", id: owner, by: "unique" };
+  #create({ jobs, keys }: Open, newJob: NewJob, keysSince: number): Created {
+    const { event } = newJob;
+    const verdict = judge(newJob, keys, keysSince);
+    if (verdict.use !== undefined) keys.use(verdict.use.key, verdict.use);
+    if (verdict.kind !== "make") return verdict.told;
     const [job] = jobs.record([event], this.#maxResultBytes);
     if (job === undefined) throw new Error(`Job ${event.id} was not recorded`);
     return { kind: "created", job };
