@@ -24,6 +24,7 @@ const EVERYTHING_BUT_ADAPTERS = [
   "worker",
   "http",
   "config",
+  "watch",
   "cli",
 ] as const;
 
@@ -72,6 +73,8 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
     "version.ts",
     ...FLOOR,
   ],
+  // Files that are watched while a node is developed.
+  watch: ["lifecycle", "platform"],
   config: ["reserved_names.ts", "lifecycle", "platform", "observe"],
   cli: EVERYTHING_BUT_ADAPTERS,
   // The composition root.

@@ -7,6 +7,7 @@ import type {
   NodeConfig,
   PublishConfig,
 } from "../config/config.ts";
+import type { Restarts } from "./node.ts";
 import type { MessageSink } from "./publish_command.ts";
 import type { QueueSource } from "./queues_command.ts";
 
@@ -36,13 +37,26 @@ export interface OpenSink extends MessageSink {
   close(): Promise<void>;
 }
 
+/** What a node that is being developed tells whoever watches its files: watched_node.ts. */
+export interface Watching extends Restarts {
+  /** It has a worker, and how its tasks are loaded anew. */
+  onWorker(reload: (change: string) => Promise<void>): void;
+  /** It has started. */
+  onReady(): void;
+}
+
 export interface CompositionRoot {
   /**
-   * Runs a node until a signal stops it, and tells the exit code.
+   * Runs a node until a signal stops it, and tells the exit code; undefined where whoever watches wants
+   * it started anew.
    * @throws StartupError for what an operator can put right; BrokerAwayError or BrokerRefusedError
    *   when the broker cannot be had.
    */
-  runNode(config: NodeConfig, program: ProgramFacts): Promise<number>;
+  runNode(
+    config: NodeConfig,
+    program: ProgramFacts,
+    watching?: Watching,
+  ): Promise<number | undefined>;
   /**
    * Connects to a broker and waits until the tasks are known that workers announce there.
    * @throws BrokerAwayError or BrokerRefusedError when the broker cannot be had.

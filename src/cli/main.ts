@@ -6,7 +6,7 @@ import { getLogger } from "@logtape/logtape";
 import { processSurroundings } from "../config/surroundings.ts";
 import { configureLogging } from "../observe/logging.ts";
 import { thisProgram } from "../platform/runtime.ts";
-import type { Command } from "./command.ts";
+import type { Command, Parsed } from "./command.ts";
 import type { CompositionRoot, OpenLists, ProgramFacts } from "./composition.ts";
 import { EXIT } from "./exit_code.ts";
 import { type Output, processOutput } from "./output.ts";
@@ -27,11 +27,14 @@ export async function runCommandLine(
   const output = processOutput();
   const { name, command: selfCommand } = thisProgram();
   const columns = output.isTerminal ? process.stdout.columns : undefined;
-  const parsed = parseCommandLine(
-    args,
-    { programName: name, ...(columns === undefined ? {} : { columns }) },
-    processSurroundings(),
-  );
+  const surroundings = processSurroundings();
+  const parse = () =>
+    parseCommandLine(
+      args,
+      { programName: name, ...(columns === undefined ? {} : { columns }) },
+      surroundings,
+    );
+  const parsed = parse();
   if (parsed.kind === "text") {
     output.print(parsed.stdout);
     output.printError(parsed.stderr);
@@ -40,7 +43,7 @@ export async function runCommandLine(
   const { command } = parsed;
   await configureLogging(command.config.log);
   try {
-    return await runCommand(command, output, { isolateEntry, selfCommand }, loadRoot);
+    return await runCommand(command, output, { isolateEntry, selfCommand }, loadRoot, parse);
   } catch (error) {
     return tellFailure(command, error, output);
   }
@@ -51,10 +54,11 @@ async function runCommand(
   output: Output,
   program: ProgramFacts,
   loadRoot: () => Promise<CompositionRoot>,
+  reread: () => Parsed,
 ): Promise<number> {
   switch (command.kind) {
     case "node":
-      return await (await loadRoot()).runNode(command.config, program);
+      return await runNodeCommand(command, program, await loadRoot(), reread);
     case "call":
       return await runCallCommand(command, output, loadRoot);
     case "list":
@@ -63,6 +67,21 @@ async function runCommand(
     case "publish":
       return await runPublishCommand(command, output, loadRoot);
   }
+}
+
+async function runNodeCommand(
+  { config }: Extract<Command, { kind: "node" }>,
+  program: ProgramFacts,
+  { runNode }: CompositionRoot,
+  reread: () => Parsed,
+): Promise<number> {
+  if (config.watch === undefined) return await runNode(config, program) ?? EXIT.well;
+  const { runWatchedNode } = await import("./watched_node.ts");
+  return await runWatchedNode(
+    config,
+    reread,
+    (settings, watching) => runNode(settings, program, watching),
+  );
 }
 
 type Listing = Extract<Command, { kind: "list" | "steer" }>;

@@ -15,18 +15,42 @@ export interface NodeOptions {
   readonly graceMs: number;
 }
 
+/** While it is developed: whoever watches may end it to start it anew. */
+export interface Restarts {
+  /** Aborts when it is to be started anew. */
+  readonly wanted: AbortSignal;
+  /** Ports that were any free ones at first, and are kept. */
+  readonly ports: Map<string, number>;
+}
+
+/** How long what runs may go on before a restart. */
+const RESTART_GRACE_MS = 1_000;
+/** A developer's Ctrl-C waits for nothing: what does not end within that is cut off. */
+const WATCHED_END_MS = 500;
+
 export class Node {
   readonly #graceMs: number;
+  readonly #restarts: Restarts | undefined;
   readonly #parts: Component[] = [];
   #isStopping = false;
   readonly #givenUp = Promise.withResolvers<string>();
 
-  constructor({ graceMs }: NodeOptions) {
+  constructor({ graceMs }: NodeOptions, restarts?: Restarts) {
     this.#graceMs = graceMs;
+    this.#restarts = restarts;
   }
 
   get isStopping(): boolean {
     return this.#isStopping;
+  }
+
+  /** The port to listen on, and where to keep the one that it came to be. */
+  portFor(what: string, wanted: number): number {
+    return wanted === 0 ? this.#restarts?.ports.get(what) ?? 0 : wanted;
+  }
+
+  keepPort(what: string, port: number): void {
+    this.#restarts?.ports.set(what, port);
   }
 
   /** Starts a part; it is stopped before those that were started earlier. */
@@ -45,8 +69,11 @@ export class Node {
     this.#givenUp.resolve(reason);
   }
 
-  /** Resolves with the exit code, after a signal or because it gave up. */
-  async runUntilStopped(): Promise<number> {
+  /**
+   * Resolves with the exit code, after a signal or because it gave up; undefined where it is to be
+   * started anew.
+   */
+  async runUntilStopped(): Promise<number | undefined> {
     using signals = listenForStop((signal) => {
       log.warn("Stopped at once by {signal}", { signal });
       process.exit(CUT_SHORT);
@@ -54,11 +81,40 @@ export class Node {
     const why = await Promise.race([
       signals.told.then((signal) => ({ signal })),
       this.#givenUp.promise.then((reason) => ({ reason })),
+      this.#restartWanted(),
     ]);
+    if ("restart" in why) {
+      let isTold = false;
+      void signals.told.then(() => {
+        isTold = true;
+        this.#cutSoon();
+      });
+      await this.stopParts(AbortSignal.timeout(Math.min(this.#graceMs, RESTART_GRACE_MS)));
+      return isTold ? EXIT.well : undefined;
+    }
+    if (this.#restarts !== undefined && "signal" in why) {
+      this.#cutSoon();
+      await this.stopParts(AbortSignal.abort());
+      log.info("Stopped");
+      return EXIT.well;
+    }
     log.info("Stopping: what runs may go on for {graceMs} ms", { graceMs: this.#graceMs, ...why });
     await this.stopParts(AbortSignal.timeout(this.#graceMs));
     log.info("Stopped");
     return "reason" in why ? EXIT.failed : EXIT.well;
+  }
+
+  #restartWanted(): Promise<{ readonly restart: true }> {
+    const wanted = this.#restarts?.wanted;
+    const restart = { restart: true } as const;
+    if (wanted?.aborted) return Promise.resolve(restart);
+    return new Promise((resolve) =>
+      wanted?.addEventListener("abort", () => resolve(restart), { once: true })
+    );
+  }
+
+  #cutSoon(): void {
+    setTimeout(() => process.exit(EXIT.well), WATCHED_END_MS).unref();
   }
 
   /** Stops all parts, the latest first: each may finish what runs until the signal aborts. */

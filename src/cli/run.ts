@@ -32,9 +32,10 @@ import { problemOfChannel } from "../pubsub/channel_name.ts";
 import { publishOnChannel } from "../pubsub/publish.ts";
 import type { Worker, WorkerStatus } from "../worker/worker.ts";
 import { publishToExchange, queueSource } from "./broker_messages.ts";
-import type { OpenCaller, OpenLists, OpenSink, ProgramFacts } from "./composition.ts";
+import type { OpenCaller, OpenLists, OpenSink, ProgramFacts, Watching } from "./composition.ts";
 import { Node } from "./node.ts";
 import { Presence } from "./presence.ts";
+import type { MadeWorker, ReloadingWorkerOptions } from "./reloading_worker.ts";
 import { StartupError } from "./startup_error.ts";
 
 const log = getLogger(["coxswain", "node"]);
@@ -48,15 +49,20 @@ const MAX_INFLATED_BYTES = 16 * 2 ** 20;
 const WAITING_AFTER_MS = 1_000;
 
 /** Runs a node until a signal stops it, and tells the exit code. See `CompositionRoot`. */
-export async function runNode(config: NodeConfig, program: ProgramFacts): Promise<number> {
-  const node = new Node(config.node);
+export async function runNode(
+  config: NodeConfig,
+  program: ProgramFacts,
+  watching?: Watching,
+): Promise<number | undefined> {
+  const node = new Node(config.node, watching);
   try {
-    await startParts(node, config, program);
+    await startParts(node, config, program, watching);
   } catch (error) {
     await node.stopParts(AbortSignal.abort());
     throw error;
   }
   log.info("Ready: {mode} node {node}", { mode: config.mode, node: config.node.id });
+  watching?.onReady();
   return await node.runUntilStopped();
 }
 
@@ -138,12 +144,17 @@ export async function openBrokerSink(
   }
 }
 
-async function startParts(node: Node, config: NodeConfig, program: ProgramFacts): Promise<void> {
+async function startParts(
+  node: Node,
+  config: NodeConfig,
+  program: ProgramFacts,
+  watching: Watching | undefined,
+): Promise<void> {
   const { id } = config.node;
   const broker = await openBroker(node, config.broker, id);
   await declareExchanges(broker, config.exchanges);
   const exchanges = new BrokerExchanges(broker);
-  let worker: Worker | undefined;
+  let worker: RunningWorker | undefined;
   let caller: BrokerCaller | undefined;
   const heartbeat = new NodeHeartbeat({
     broker,
@@ -162,7 +173,10 @@ async function startParts(node: Node, config: NodeConfig, program: ProgramFacts)
   if (config.mode !== "work") await startExplained(node, roster);
   await node.start(nodes);
   if (config.mode !== "serve") {
-    worker = await startWorker(node, config, program, broker, nodes, heartbeat, exchanges);
+    const make = await workerMaker(node, config, program, broker, nodes, heartbeat, exchanges);
+    worker = watching === undefined
+      ? await startWorker(node, make().worker)
+      : await startReloadingWorker(node, { make, nodes }, watching);
   }
   const health = {
     node: id,
@@ -200,12 +214,15 @@ async function startParts(node: Node, config: NodeConfig, program: ProgramFacts)
   await startExplained(node, new Presence(heartbeat, nodes));
 }
 
-function healthOf(worker: Worker | undefined): { readonly worker?: () => WorkerStatus } {
+/** What a node asks of its worker, whichever is its present one. */
+type RunningWorker = Pick<Worker, "status" | "served">;
+
+function healthOf(worker: RunningWorker | undefined): { readonly worker?: () => WorkerStatus } {
   return worker === undefined ? {} : { worker: () => worker.status };
 }
 
 /** What a beacon says of what the node does now. */
-function loadOf(worker: Worker | undefined, caller: BrokerCaller | undefined): Load {
+function loadOf(worker: RunningWorker | undefined, caller: BrokerCaller | undefined): Load {
   const idle = { running: 0, waiting: 0, isolates: 0, stuckIsolates: 0, consumers: [] };
   const { running, waiting, isolates, stuckIsolates, consumers } = worker?.status ?? idle;
   return {
@@ -272,8 +289,8 @@ async function openBroker(
 }
 
 async function embeddedBroker(dataDir: string): Promise<Broker> {
-  const { EmbeddedBroker } = await import("../broker/embedded/embedded_broker.ts");
-  return new EmbeddedBroker({ dataDir }).connect();
+  const { openEmbeddedBroker } = await import("../broker/embedded/embedded_broker.ts");
+  return openEmbeddedBroker({ dataDir });
 }
 
 async function amqpBroker({ url, tls }: AmqpBrokerConfig, name: string): Promise<Broker> {
@@ -331,7 +348,8 @@ async function startCaller(
   return caller;
 }
 
-async function startWorker(
+/** Loads what a worker needs. @returns what makes one, with isolates of its own. */
+async function workerMaker(
   node: Node,
   config: {
     readonly worker: WorkerConfig;
@@ -344,69 +362,89 @@ async function startWorker(
   nodes: NodesChannel,
   heartbeat: NodeHeartbeat,
   exchanges: BrokerExchanges,
-): Promise<Worker> {
+): Promise<() => MadeWorker> {
   const { worker: settings, node: { id } } = config;
-  const { createPool, PoolStartError } = await import("../isolates/pool.ts");
+  const { createPool } = await import("../isolates/pool.ts");
   const { Worker } = await import("../worker/worker.ts");
   const { taskLogger } = await import("../worker/task_log.ts");
   const { PeriodicCallbacks } = await import("../worker/periodic.ts");
   const slots = settings.isolates * settings.slots;
-  const periodic = new PeriodicCallbacks(heartbeat.ticker);
-  const pool = createPool({
-    entryUrl: program.isolateEntry,
-    selfCommand: program.selfCommand,
-    taskPaths: settings.taskPaths,
-    demo: settings.demo,
-    isolates: settings.isolates,
-    slots: settings.slots,
-    ...(settings.maxTasksPerIsolate === undefined
-      ? {}
-      : { maxTasksPerIsolate: settings.maxTasksPerIsolate }),
-    ...(settings.maxMemoryBytes === undefined ? {} : { maxMemoryBytes: settings.maxMemoryBytes }),
-    nodeId: id,
-    onLog: taskLogger,
-    asks: {
-      ...exchangeAsks(exchanges),
-      "pubsub.publish": async ({ channel }, json) => {
-        const payload = { contentType: "application/json", body: new TextEncoder().encode(json) };
-        await publishOnChannel(broker, channel, payload, { patienceMs: PUBLISH_PATIENCE_MS });
-        return null;
+  return () => {
+    const periodic = new PeriodicCallbacks(heartbeat.ticker);
+    const pool = createPool({
+      entryUrl: program.isolateEntry,
+      selfCommand: program.selfCommand,
+      taskPaths: settings.taskPaths,
+      demo: settings.demo,
+      isolates: settings.isolates,
+      slots: settings.slots,
+      ...(settings.maxTasksPerIsolate === undefined
+        ? {}
+        : { maxTasksPerIsolate: settings.maxTasksPerIsolate }),
+      ...(settings.maxMemoryBytes === undefined ? {} : { maxMemoryBytes: settings.maxMemoryBytes }),
+      nodeId: id,
+      onLog: taskLogger,
+      asks: {
+        ...exchangeAsks(exchanges),
+        "pubsub.publish": async ({ channel }, json) => {
+          const payload = { contentType: "application/json", body: new TextEncoder().encode(json) };
+          await publishOnChannel(broker, channel, payload, { patienceMs: PUBLISH_PATIENCE_MS });
+          return null;
+        },
+        ...periodic.asks,
       },
-      ...periodic.asks,
-    },
-    onStuck: (stuck) => {
-      log.warn("{stuck} killed isolates are held by native code", { stuck });
-      if (stuck > settings.isolates * STUCK_PER_ISOLATE) giveUpLater();
-    },
-  });
-  let patience: ReturnType<typeof setTimeout> | undefined;
-  const giveUpLater = () => {
-    patience ??= setTimeout(() => {
-      patience = undefined;
-      if (pool.stats.stuck <= settings.isolates * STUCK_PER_ISOLATE) return;
-      node.giveUp("Too many isolates are held by native code: the process is to be started anew");
-    }, STUCK_PATIENCE_MS).unref();
+      onStuck: (stuck) => {
+        log.warn("{stuck} killed isolates are held by native code", { stuck });
+        if (stuck > settings.isolates * STUCK_PER_ISOLATE) giveUpLater();
+      },
+    });
+    let patience: ReturnType<typeof setTimeout> | undefined;
+    const giveUpLater = () => {
+      patience ??= setTimeout(() => {
+        patience = undefined;
+        if (pool.stats.stuck <= settings.isolates * STUCK_PER_ISOLATE) return;
+        node.giveUp("Too many isolates are held by native code: the process is to be started anew");
+      }, STUCK_PATIENCE_MS).unref();
+    };
+    const worker = new Worker({
+      broker,
+      nodes,
+      pool,
+      periodic,
+      node: id,
+      ...(settings.queues === undefined ? {} : { queues: settings.queues }),
+      exchanges: new Map(config.exchanges.map(({ name, type }) => [name, type])),
+      queueType: config.broker.kind === "amqp" ? config.broker.queueType : "classic",
+      slots,
+      lookAhead: settings.lookAhead,
+      groupAnswers: config.broker.kind === "amqp",
+      maxBodyBytes: MAX_INFLATED_BYTES,
+    });
+    return { worker, pool };
   };
-  const worker = new Worker({
-    broker,
-    nodes,
-    pool,
-    periodic,
-    node: id,
-    ...(settings.queues === undefined ? {} : { queues: settings.queues }),
-    exchanges: new Map(config.exchanges.map(({ name, type }) => [name, type])),
-    queueType: config.broker.kind === "amqp" ? config.broker.queueType : "classic",
-    slots,
-    lookAhead: settings.lookAhead,
-    groupAnswers: config.broker.kind === "amqp",
-    maxBodyBytes: MAX_INFLATED_BYTES,
-  });
+}
+
+async function startWorker(node: Node, worker: Worker): Promise<Worker> {
+  const { PoolStartError } = await import("../isolates/pool.ts");
   try {
     await node.start(worker);
   } catch (error) {
     if (!(error instanceof PoolStartError || error instanceof DeclarationError)) throw error;
     throw new StartupError(error.message, { cause: error });
   }
+  return worker;
+}
+
+/** One whose tasks are loaded anew when whoever watches says so. */
+async function startReloadingWorker(
+  node: Node,
+  options: ReloadingWorkerOptions,
+  watching: Watching,
+): Promise<RunningWorker> {
+  const { ReloadingWorker } = await import("./reloading_worker.ts");
+  const worker = new ReloadingWorker(options);
+  await node.start(worker);
+  watching.onWorker((change) => worker.reload(change));
   return worker;
 }
 
@@ -424,7 +462,7 @@ async function listen(
   const { HttpServer, ListenError } = await import("../platform/http_server.ts");
   const server = new HttpServer({
     host: host.replace(/^\[(.*)\]$/, "$1"),
-    port,
+    port: node.portFor(what, port),
     handler: (request, connection) => app.fetch(request, connection),
   });
   try {
@@ -433,5 +471,6 @@ async function listen(
     if (!(error instanceof ListenError)) throw error;
     throw new StartupError(error.message, { cause: error });
   }
+  node.keepPort(what, server.port);
   log.info("Listening on {url}", { url: server.url, what });
 }

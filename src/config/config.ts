@@ -130,7 +130,15 @@ export interface LogConfig {
   readonly secrets: readonly string[];
 }
 
+/** What a node looks at while its tasks are developed, besides their files. */
+export interface WatchConfig {
+  /** Absolute; it need not exist. */
+  readonly settingsFile: string;
+}
+
 interface NodeBase {
+  /** Absent: nothing is watched. */
+  readonly watch?: WatchConfig;
   readonly node: NodeIdentity;
   readonly heartbeat: HeartbeatConfig;
   readonly exchanges: readonly ExchangeConfig[];

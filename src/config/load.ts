@@ -7,7 +7,7 @@ import type { Config, Mode } from "./config.ts";
 import { createDraft, reasonOf } from "./draft.ts";
 import type { ConfigProblem } from "./problem.ts";
 import { buildConfig } from "./sections.ts";
-import { settingOf } from "./settings.ts";
+import { settingOf, SETTINGS_FILE } from "./settings.ts";
 import { type Flags, fromFile, fromFlags, fromVariables, type Gathered } from "./source.ts";
 import type { Surroundings } from "./surroundings.ts";
 import { readSettings } from "./values.ts";
@@ -15,8 +15,6 @@ import { readSettings } from "./values.ts";
 export type Loaded =
   | { readonly kind: "loaded"; readonly config: Config }
   | { readonly kind: "refused"; readonly problems: readonly ConfigProblem[] };
-
-const DEFAULT_FILE = "coxswain.json";
 
 /** Reads all of it for one command. Does not throw on what an operator may have got wrong. */
 export function loadConfig(mode: Mode, flags: Flags, surroundings: Surroundings): Loaded {
@@ -50,7 +48,7 @@ function strayFlags(mode: Mode, { given }: Gathered): ConfigProblem[] {
 /** The file that a flag or variable names, or the one in the working folder if there is one. */
 function readFile(byFlag: Gathered, byVariable: Gathered, surroundings: Surroundings): Gathered {
   const named = byFlag.given.get("config") ?? byVariable.given.get("config");
-  const name = named?.texts.at(-1) ?? DEFAULT_FILE;
+  const name = named?.texts.at(-1) ?? SETTINGS_FILE;
   const path = resolve(surroundings.cwd, name);
   const refused = (message: string): Gathered => ({
     given: new Map(),

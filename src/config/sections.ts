@@ -1,4 +1,5 @@
 /** From values to the sections of each command's configuration; adds what does not fit together. */
+import { resolve } from "node:path";
 import { amqpSection, brokerSection, isBrokerNamed } from "./broker_section.ts";
 import type {
   BrokerConfig,
@@ -17,11 +18,13 @@ import type {
   Mode,
   NodeIdentity,
   PublishConfig,
+  WatchConfig,
   WorkerConfig,
 } from "./config.ts";
 import { isLoopback } from "../platform/loopback.ts";
 import type { Draft } from "./draft.ts";
 import { flagOf } from "./setting.ts";
+import { SETTINGS_FILE } from "./settings.ts";
 import type { Surroundings } from "./surroundings.ts";
 import { frontTokens, type Tokens, tokenToSend } from "./token_section.ts";
 
@@ -40,6 +43,7 @@ export function buildConfig(mode: Mode, draft: Draft, surroundings: Surroundings
       return {
         mode,
         node: nodeSection(draft, surroundings),
+        ...watchSection(draft, surroundings),
         heartbeat: heartbeatSection(draft),
         exchanges: draft.values.exchanges ?? [],
         log: logSection(draft, "info", tokens, broker),
@@ -56,6 +60,7 @@ export function buildConfig(mode: Mode, draft: Draft, surroundings: Surroundings
       return {
         mode,
         node: nodeSection(draft, surroundings),
+        ...watchSection(draft, surroundings),
         heartbeat: heartbeatSection(draft),
         exchanges: draft.values.exchanges ?? [],
         log: logSection(draft, "info", tokens, broker),
@@ -71,6 +76,7 @@ export function buildConfig(mode: Mode, draft: Draft, surroundings: Surroundings
       return {
         mode,
         node: nodeSection(draft, surroundings),
+        ...watchSection(draft, surroundings),
         heartbeat: heartbeatSection(draft),
         exchanges: draft.values.exchanges ?? [],
         log: logSection(draft, "info", {}, broker),
@@ -174,6 +180,14 @@ function heartbeatSection({ values }: Draft): HeartbeatConfig {
     broadcastEveryMs: values.heartbeatBroadcast,
     exchange: values.heartbeatExchange,
   };
+}
+
+function watchSection(
+  { values }: Draft,
+  { cwd }: Surroundings,
+): { readonly watch?: WatchConfig } {
+  if (!values.watch) return {};
+  return { watch: { settingsFile: resolve(cwd, values.config ?? SETTINGS_FILE) } };
 }
 
 function logSection(

@@ -63,6 +63,9 @@ export const token = matching(
   /^[\x21-\x7e]+$/,
   "a token that is not blank, of visible ASCII characters without spaces",
 );
+/** Read from the working folder where no other is named. */
+export const SETTINGS_FILE = "coxswain.json";
+
 export const SETTINGS = {
   url: one({
     group: "Call",
@@ -517,6 +520,16 @@ export const SETTINGS = {
     reader: exchangeName,
     fallback: "Heartbeat",
     help: "fanout exchange for beacons, the same for all nodes",
+  }),
+  // Not in the file: a node that is deployed with it would stop what runs at any change.
+  watch: onOff({
+    group: "Node",
+    modes: NODES,
+    sources: "flag and variable",
+    fallback: false,
+    help: "while developing: load task files anew when they change, and start anew with changed " +
+      "settings",
+    helpIn: { serve: "while developing: start anew when the file of settings changes" },
   }),
   config: one({
     group: "Node",

@@ -1,6 +1,6 @@
 /**
- * The directory: which task lives where, and who consumes which queue of messages, learnt from what workers announce. Pure state; how the
- * announcements travel is nodes_channel.ts.
+ * The directory: which task lives where, and who consumes which queue of messages, learnt from what
+ * workers announce. Pure state; how the announcements travel is nodes_channel.ts.
  */
 import type { TaskDescriptor } from "../tasks/descriptor.ts";
 import type { AnnouncedConsumer, ConsumedQueue, KnownTask } from "./announcement.ts";
@@ -25,6 +25,7 @@ export class Directory {
     tasks: readonly TaskDescriptor[],
     consumers: readonly AnnouncedConsumer[] = [],
   ): void {
+    const before = this.#tasksOf.get(node) ?? [];
     this.left(node);
     for (const consumer of consumers) this.#consumers.set(consumer.queue, consumer);
     this.#queuesOf.set(node, new Set(consumers.map(({ queue }) => queue)));
@@ -34,6 +35,10 @@ export class Directory {
       nodes.add(node);
       // The latest word counts: a task that moved to another queue is published to the new one.
       this.#entries.set(descriptor.name, { descriptor, nodes });
+    }
+    // It lives and no longer has them: nobody is to wait for those that nobody else has.
+    for (const { name } of before) {
+      if (this.#entries.get(name)?.nodes.size === 0) this.#entries.delete(name);
     }
   }
 

@@ -41,6 +41,12 @@ export class PeriodicCallbacks {
     }
   }
 
+  /** Has the heartbeat call none of them any more; what runs already runs on. */
+  unregister(): void {
+    for (const id of this.#ids) this.#heartbeat.unregister(id);
+    this.#ids.clear();
+  }
+
   /** What running tasks may ask of the heartbeat. */
   readonly asks: AskHandlers = {
     "heartbeat.count": () => Promise.resolve(this.#heartbeat.count),

@@ -69,6 +69,7 @@ export class Worker implements Component {
   #messages: MessageConsumers | undefined;
   #control: ControlListener | undefined;
   #served: readonly TaskDescriptor[] = [];
+  #isHandedOver = false;
 
   constructor(options: WorkerOptions) {
     this.#options = options;
@@ -161,13 +162,30 @@ export class Worker implements Component {
     this.#tell(served, consumers, queues);
   }
 
+  /**
+   * Takes nothing more and gives back what has not started, so that its successor in this node can take
+   * it, and goes on with what runs. It says nothing of that to others: the successor will. `stop` is
+   * still to follow.
+   */
+  async handOver(): Promise<void> {
+    this.#isHandedOver = true;
+    this.#options.periodic.unregister();
+    await this.#stopTaking();
+  }
+
+  async #stopTaking(): Promise<void> {
+    await Promise.all([this.#consumers?.cancel(), this.#messages?.cancel()]);
+    this.#executor?.stopAccepting();
+  }
+
   /** Takes no new work, finishes what runs until `abort`, then stops it and gives it back. */
   async stop(abort?: AbortSignal): Promise<void> {
     const executor = this.#executor;
     const messages = this.#messages;
-    await this.#options.nodes.withdraw();
-    await Promise.all([this.#consumers?.cancel(), messages?.cancel()]);
-    executor?.stopAccepting();
+    if (!this.#isHandedOver) {
+      await this.#options.nodes.withdraw();
+      await this.#stopTaking();
+    }
     const abortRunning = () => {
       executor?.abortRunning();
       messages?.abortRunning();
