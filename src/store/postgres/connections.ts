@@ -1,32 +1,37 @@
 /**
- * A small pool of connections, replaced as a whole when the server does not answer: a connection that
- * is half dead would keep whoever is given it waiting.
+ * A small pool of connections, replaced as a whole when one is lost or the server does not answer.
+ *
+ * Two things of the client (3.4.9) are kept away from. Whoever writes to a connection that has just
+ * been lost throws out of a timer, past every catch, and ends the process; `begin` and `reserve` do so
+ * with their own ROLLBACK, and may go on outside of the transaction on a new connection
+ * (porsager/postgres#1208, #1155). So an operation is made of single statements, each a transaction of
+ * its own, and what must be done together is a function in the database. And a connection that was
+ * lost while it had something to write never writes again: so none is used twice.
  */
 import { getLogger } from "@logtape/logtape";
 import postgres from "postgres";
 import { type Clock, systemClock } from "../../lifecycle/clock.ts";
 import { StoreAwayError } from "../errors.ts";
 import type { PostgresAddress } from "./address.ts";
-import { isInTheWay, storeError } from "./failures.ts";
+import { isInTheWay, isLost, storeError } from "./failures.ts";
 
 const log = getLogger(["coxswain", "store"]);
 
 export type Sql = postgres.Sql;
-export type Transaction = postgres.TransactionSql;
 
 const CONNECT_LIMIT_S = 5;
-/** The server stops a statement before we give up on it. */
-const STATEMENT_LIMIT_MS = 8_000;
 /** Pause before a lost connection is tried again; queries that come meanwhile wait so long. */
 const RECONNECT_PAUSE_S = 0.2;
-/** Transactions that were in each other's way are tried so often. */
-const TRIES = 10;
+/** Operations that were in each other's way are tried so often. */
+const TRIES = 20;
 
 export interface ConnectionsOptions {
   readonly address: PostgresAddress;
   readonly maxConnections: number;
   /** How long one operation may take before the server counts as away. */
   readonly limitMs: number;
+  /** When the server stops a statement by itself; 0: never. */
+  readonly statementLimitMs: number;
   readonly clock?: Clock;
 }
 
@@ -42,31 +47,20 @@ export class Connections {
     this.#clock = options.clock ?? systemClock;
   }
 
-  /** Runs one operation. @throws StoreAwayError, StoreRefusedError. */
-  run<T>(operation: (sql: Sql) => Promise<T>, limitMs = this.#options.limitMs): Promise<T> {
+  /**
+   * Runs an operation, again where another one was in its way: it must be safe to repeat.
+   * @throws StoreAwayError, StoreRefusedError.
+   */
+  run<T>(operation: (sql: Sql) => Promise<T>): Promise<T> {
     if (this.#isClosed) {
       const { place } = this.#options.address;
       return Promise.reject(new StoreAwayError(`The job records at ${place} are not open`));
     }
-    const result = this.#run(operation, limitMs);
+    const result = this.#run(operation);
     const forget = () => void this.#running.delete(result);
     this.#running.add(result);
     result.then(forget, forget);
     return result;
-  }
-
-  /** Runs an operation in one transaction: all of it, or nothing. */
-  transaction<T>(operation: (sql: Transaction) => Promise<T>, limitMs?: number): Promise<T> {
-    return this.run(async (sql) => {
-      for (let tries = 1;; tries += 1) {
-        try {
-          const { value } = await sql.begin(async (sql) => ({ value: await operation(sql) }));
-          return value as T;
-        } catch (error) {
-          if (!isInTheWay(error) || tries >= TRIES) throw error;
-        }
-      }
-    }, limitMs);
   }
 
   /** Lets what runs end, each within its limit. Idempotent. */
@@ -78,8 +72,8 @@ export class Connections {
     await pool?.end({ timeout: 1 });
   }
 
-  async #run<T>(operation: (sql: Sql) => Promise<T>, limitMs: number): Promise<T> {
-    const { place } = this.#options.address;
+  async #run<T>(operation: (sql: Sql) => Promise<T>): Promise<T> {
+    const { address: { place }, limitMs } = this.#options;
     const pool = this.#pool ??= this.#open();
     const silence = Promise.withResolvers<never>();
     const timer = this.#clock.after(limitMs, () => {
@@ -89,8 +83,9 @@ export class Connections {
       );
     });
     try {
-      return await Promise.race([operation(pool), silence.promise]);
+      return await Promise.race([untilNotInTheWay(() => operation(pool)), silence.promise]);
     } catch (error) {
+      if (isLost(error)) this.#drop(pool);
       throw storeError(place, error);
     } finally {
       timer.cancel();
@@ -98,7 +93,7 @@ export class Connections {
   }
 
   #open(): Sql {
-    const { address, maxConnections } = this.#options;
+    const { address, maxConnections, statementLimitMs } = this.#options;
     return postgres(address.url, {
       ssl: address.tls,
       max: maxConnections,
@@ -109,8 +104,7 @@ export class Connections {
       onnotice: () => {},
       connection: {
         application_name: "coxswain",
-        statement_timeout: STATEMENT_LIMIT_MS,
-        idle_in_transaction_session_timeout: 2 * STATEMENT_LIMIT_MS,
+        statement_timeout: statementLimitMs,
       },
     });
   }
@@ -121,5 +115,15 @@ export class Connections {
     pool.end({ timeout: 0 }).catch((error: unknown) => {
       log.debug("Connections to a silent PostgreSQL could not be closed: {error}", { error });
     });
+  }
+}
+
+async function untilNotInTheWay<T>(operation: () => Promise<T>): Promise<T> {
+  for (let tries = 1;; tries += 1) {
+    try {
+      return await operation();
+    } catch (error) {
+      if (!isInTheWay(error) || tries >= TRIES) throw error;
+    }
   }
 }

@@ -2,22 +2,23 @@
 import { judge, type Keys, type UsedKey } from "../new_job.ts";
 import type { Created, NewJob } from "../store.ts";
 import { numberOf, rowsText, searchable, textOf } from "./columns.ts";
-import type { Transaction } from "./connections.ts";
-import { recordEvents } from "./job_rows.ts";
+import type { Sql } from "./connections.ts";
+import { applyEvents } from "./job_rows.ts";
 
-/** The keys of this transaction: as they were read, and as the items before have left them. */
+/** The keys as they were read, and as the items before have left them. */
 class ReadKeys implements Keys {
   readonly uses = new Map<string, UsedKey>();
-  readonly #used: ReadonlyMap<string, UsedKey>;
+  /** As they were read. */
+  readonly before: ReadonlyMap<string, UsedKey>;
   readonly #owners: Map<string, string>;
 
   constructor(used: ReadonlyMap<string, UsedKey>, owners: ReadonlyMap<string, string>) {
-    this.#used = used;
+    this.before = used;
     this.#owners = new Map(owners);
   }
 
   used(key: string): UsedKey | undefined {
-    return this.uses.get(searchable(key)) ?? this.#used.get(searchable(key));
+    return this.uses.get(searchable(key)) ?? this.before.get(searchable(key));
   }
 
   owner(key: string): string | undefined {
@@ -33,8 +34,9 @@ class ReadKeys implements Keys {
   }
 }
 
+/** Fails with 40001 where a key was used or taken meanwhile, and is then to be repeated. */
 export async function createJobs(
-  sql: Transaction,
+  sql: Sql,
   newJobs: readonly NewJob[],
   keysSince: number,
   maxResultBytes: number,
@@ -49,10 +51,14 @@ export async function createJobs(
     return { event, verdict };
   });
   const made = verdicts.flatMap(({ event, verdict }) => verdict.kind === "make" ? [event] : []);
-  const jobs = new Map(
-    (await recordEvents(sql, made, maxResultBytes)).map((job) => [job.id, job]),
-  );
-  await writeUses(sql, keys);
+  const applied = await applyEvents(sql, made, maxResultBytes);
+  if (made.length + keys.uses.size > 0) {
+    const { jobs = "[]", payloads = "[]", claims = "[]", releases = "[]" } = applied.written ?? {};
+    await sql`
+      SELECT coxswain.record((${jobs}::text)::json, (${payloads}::text)::json,
+        (${claims}::text)::json, true, (${releases}::text)::json, (${usesText(keys)}::text)::json)`;
+  }
+  const jobs = new Map(applied.jobs.map((job) => [job.id, job]));
   return verdicts.map(({ event, verdict }): Created => {
     if (verdict.kind === "told") return verdict.told;
     const job = jobs.get(event.id);
@@ -61,20 +67,10 @@ export async function createJobs(
   });
 }
 
-/** Whoever else asks for one of these keys waits until this transaction is over. */
-async function readKeys(sql: Transaction, newJobs: readonly NewJob[]): Promise<ReadKeys> {
+async function readKeys(sql: Sql, newJobs: readonly NewJob[]): Promise<ReadKeys> {
   const idempotency = distinct(newJobs.map(({ idempotency }) => idempotency?.key));
   const unique = distinct(newJobs.map(({ event }) => event.request.terms.uniqueKey));
   if (idempotency.length + unique.length === 0) return new ReadKeys(new Map(), new Map());
-  const all = rowsText([
-    ...idempotency.map((key) => `idempotency ${key}`),
-    ...unique.map((key) => `unique ${key}`),
-  ]);
-  await sql`
-    SELECT pg_advisory_xact_lock(lock.number) FROM (
-      SELECT DISTINCT hashtextextended(key, 0) AS number
-        FROM json_array_elements_text((${all}::text)::json) AS k (key) ORDER BY number
-    ) AS lock`;
   const used = await sql`
     SELECT key, fingerprint, job, used_at FROM coxswain.idempotency_keys
       WHERE key IN (SELECT json_array_elements_text((${rowsText(idempotency)}::text)::json))`;
@@ -91,22 +87,24 @@ async function readKeys(sql: Transaction, newJobs: readonly NewJob[]): Promise<R
   );
 }
 
-async function writeUses(sql: Transaction, { uses }: ReadKeys): Promise<void> {
-  if (uses.size === 0) return;
-  const rows = rowsText(Array.from(uses, ([key, { fingerprint, job, usedAt }]) => ({
+/** A key is entered where it is still as it was read, or still not there. */
+function usesText({ uses, before }: ReadKeys): string {
+  return rowsText(Array.from(uses, ([key, { fingerprint, job, usedAt }]) => ({
     key,
     fingerprint: searchable(fingerprint),
     job,
     used_at: usedAt,
+    old_job: before.get(key)?.job ?? null,
+    old_used_at: before.get(key)?.usedAt ?? null,
   })));
-  await sql`
-    INSERT INTO coxswain.idempotency_keys (key, fingerprint, job, used_at)
-    SELECT * FROM json_to_recordset((${rows}::text)::json)
-      AS r (key text, fingerprint text, job text, used_at bigint)
-    ON CONFLICT (key) DO UPDATE SET
-      fingerprint = excluded.fingerprint, job = excluded.job, used_at = excluded.used_at`;
 }
 
 function distinct(keys: readonly (string | undefined)[]): readonly string[] {
   return [...new Set(keys.flatMap((key) => key === undefined ? [] : [searchable(key)]))];
+}
+
+export async function forgetKeys(sql: Sql, before: number, limit: number): Promise<void> {
+  await sql`
+    DELETE FROM coxswain.idempotency_keys WHERE key IN
+      (SELECT key FROM coxswain.idempotency_keys WHERE used_at < ${before} LIMIT ${limit})`;
 }

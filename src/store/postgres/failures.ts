@@ -1,9 +1,10 @@
 /** What PostgreSQL and its client throw, in the store's words. */
 import { StoreAwayError, StoreRefusedError } from "../errors.ts";
+import { NEWER_FORMAT } from "./schema.ts";
 
 /** SQLSTATEs: https://www.postgresql.org/docs/current/errcodes-appendix.html */
 const AGAIN: ReadonlySet<string> = new Set([
-  "40001", // serialization failure
+  "40001", // serialization failure: our functions say so too
   "40P01", // deadlock
 ]);
 const AWAY_CLASSES: ReadonlySet<string> = new Set([
@@ -25,12 +26,14 @@ const AWAY_CODES: ReadonlySet<string> = new Set([
 ]);
 
 /** Another transaction was in the way: the same once more may well succeed. */
-export class TryAgainError extends Error {
-  override readonly name = "TryAgainError";
+export function isInTheWay(error: unknown): boolean {
+  return AGAIN.has(codeOf(error));
 }
 
-export function isInTheWay(error: unknown): boolean {
-  return error instanceof TryAgainError || AGAIN.has(codeOf(error));
+/** The connection is gone, or will be at once. */
+export function isLost(error: unknown): boolean {
+  const code = codeOf(error);
+  return AWAY_CODES.has(code) || code.startsWith("08") || code.startsWith("57P");
 }
 
 /** @param place for people, without a password. */
@@ -52,6 +55,7 @@ export function storeError(place: string, error: unknown): unknown {
 }
 
 const HINTS: Readonly<Record<string, string>> = {
+  [NEWER_FORMAT]: "Run that version, or name another database with --store",
   "28P01": "Check the user and the password in --store",
   "28000": "Check the user in --store, and the server's pg_hba.conf",
   "3D000": "Make the database, or name another one in --store",

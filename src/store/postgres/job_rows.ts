@@ -13,8 +13,7 @@ import {
 } from "../job_row.ts";
 import type { JobFilter, JobPage, Retention, StoreStats } from "../store.ts";
 import { numberOf, rowsText, searchable, textOf, textOrNull } from "./columns.ts";
-import type { Sql, Transaction } from "./connections.ts";
-import { TryAgainError } from "./failures.ts";
+import type { Sql } from "./connections.ts";
 
 const MAX_CANCELLED = 100_000;
 
@@ -22,32 +21,57 @@ interface KnownRow extends KnownJob {
   readonly version: number;
 }
 
+/** What changes write, as parameters of `coxswain.record`. */
+export interface Written {
+  readonly jobs: string;
+  readonly payloads: string;
+  readonly claims: string;
+  readonly releases: string;
+}
+
+export interface Applied {
+  readonly jobs: readonly Job[];
+  /** Undefined: nothing changes. */
+  readonly written: Written | undefined;
+}
+
 /**
- * Applies events and writes what they change. Nothing is locked while they are applied: a row that
- * another recorder has changed or made meanwhile is not written, and then all is done again.
- * @throws TryAgainError then.
+ * Applies events and writes what they change. Nothing is locked while they are applied: where another
+ * recorder has changed or made one of the jobs meanwhile, it fails with 40001 and is to be repeated.
  */
 export async function recordEvents(
-  sql: Transaction,
+  sql: Sql,
   events: readonly JobEvent[],
   maxResultBytes: number,
 ): Promise<readonly Job[]> {
+  const { jobs, written } = await applyEvents(sql, events, maxResultBytes);
+  if (written === undefined) return jobs;
+  await sql`
+    SELECT coxswain.record((${written.jobs}::text)::json, (${written.payloads}::text)::json,
+      (${written.claims}::text)::json, false, (${written.releases}::text)::json, '[]')`;
+  return jobs;
+}
+
+/** Applies events to the jobs as they are now, and writes nothing. */
+export async function applyEvents(
+  sql: Sql,
+  events: readonly JobEvent[],
+  maxResultBytes: number,
+): Promise<Applied> {
   const known = await knownJobs(sql, events.map(({ id }) => id));
   const changes = applyBatch(known, events, maxResultBytes);
   const changed = changes.filter(isChanged);
-  if (changed.length > 0) {
-    const written = await write(sql, changed, known);
-    if (written < changed.length) throw new TryAgainError("Jobs were changed meanwhile");
-    await writePayloads(sql, changed);
-    await writeKeys(sql, changed);
-  }
-  return changes.map(({ job }) => job);
+  return {
+    jobs: changes.map(({ job }) => job),
+    written: changed.length === 0 ? undefined : writtenBy(changed, known),
+  };
 }
 
 async function knownJobs(
-  sql: Transaction,
+  sql: Sql,
   ids: readonly string[],
 ): Promise<ReadonlyMap<string, KnownRow>> {
+  if (ids.length === 0) return new Map();
   const wanted = rowsText([...new Set(ids)]);
   const rows = await sql`
     SELECT version, summary FROM coxswain.jobs
@@ -59,80 +83,35 @@ async function knownJobs(
   }));
 }
 
-async function write(
-  sql: Transaction,
-  changes: readonly Change[],
-  known: ReadonlyMap<string, KnownRow>,
-): Promise<number> {
-  const rows = rowsText(changes.map(({ row, job, result }) => ({
-    id: row.id,
-    version: (known.get(row.id)?.version ?? 0) + 1,
-    round: job.firstAttempt,
-    task: searchable(row.task),
-    state: row.state,
-    created_at: row.createdAt,
-    due_at: row.dueAt,
-    expires_at: row.expiresAt,
-    finished_at: row.finishedAt,
-    dead_at: row.deadAt,
-    cancel_at: row.cancelAt,
-    summary: row.summary,
-    result: result === "keep" ? null : result.set,
-  })));
-  // In the order of ids, so that two recorders never wait for each other. A result stays where the
-  // same end of the same round is written again without it.
-  const { count } = await sql`
-    INSERT INTO coxswain.jobs AS j (id, version, round, task, state, created_at, due_at, expires_at,
-      finished_at, dead_at, cancel_at, summary, result)
-    SELECT * FROM json_to_recordset((${rows}::text)::json) AS r (id text, version integer,
-      round integer, task text, state text, created_at bigint, due_at bigint, expires_at bigint,
-      finished_at bigint, dead_at bigint, cancel_at bigint, summary text, result text)
-      ORDER BY r.id COLLATE "C"
-    ON CONFLICT (id) DO UPDATE SET version = excluded.version, round = excluded.round,
-      task = excluded.task, state = excluded.state, created_at = excluded.created_at,
-      due_at = excluded.due_at, expires_at = excluded.expires_at,
-      finished_at = excluded.finished_at, dead_at = excluded.dead_at,
-      cancel_at = excluded.cancel_at, summary = excluded.summary,
-      result = CASE WHEN excluded.result IS NULL AND excluded.state = j.state
-        AND excluded.round = j.round THEN j.result ELSE excluded.result END
-      WHERE j.version = excluded.version - 1`;
-  return count;
-}
-
-async function writePayloads(sql: Transaction, changes: readonly Change[]): Promise<void> {
-  const payloads = changes.flatMap(({ job: { id }, payload }) =>
-    payload === undefined ? [] : [{ id, payload }]
-  );
-  if (payloads.length === 0) return;
-  await sql`
-    INSERT INTO coxswain.payloads (id, payload)
-    SELECT * FROM json_to_recordset((${
-    rowsText(payloads)
-  }::text)::json) AS r (id text, payload text)
-      ORDER BY r.id COLLATE "C"
-    ON CONFLICT (id) DO NOTHING`;
-}
-
-async function writeKeys(sql: Transaction, changes: readonly Change[]): Promise<void> {
-  const claims = changes.flatMap(({ job: { id }, claims }) =>
-    claims.map((key) => ({ key: searchable(key), id }))
-  );
-  if (claims.length > 0) {
-    await sql`
-      INSERT INTO coxswain.unique_keys (key, job)
-      SELECT * FROM json_to_recordset((${rowsText(claims)}::text)::json) AS r (key text, id text)
-        ORDER BY r.key COLLATE "C"
-      ON CONFLICT (key) DO NOTHING`;
-  }
-  const releases = changes.flatMap(({ job: { id }, releases }) =>
-    releases.map((key) => ({ key: searchable(key), id }))
-  );
-  if (releases.length > 0) {
-    await sql`
-      DELETE FROM coxswain.unique_keys u
-        USING json_to_recordset((${rowsText(releases)}::text)::json) AS r (key text, id text)
-        WHERE u.key = r.key AND u.job = r.id`;
-  }
+function writtenBy(changes: readonly Change[], known: ReadonlyMap<string, KnownRow>): Written {
+  const keysOf = (pick: (change: Change) => readonly string[]) =>
+    rowsText(
+      changes.flatMap((change) =>
+        pick(change).map((key) => ({ key: searchable(key), id: change.job.id }))
+      ),
+    );
+  return {
+    jobs: rowsText(changes.map(({ row, job, result }) => ({
+      id: row.id,
+      version: (known.get(row.id)?.version ?? 0) + 1,
+      round: job.firstAttempt,
+      task: searchable(row.task),
+      state: row.state,
+      created_at: row.createdAt,
+      due_at: row.dueAt,
+      expires_at: row.expiresAt,
+      finished_at: row.finishedAt,
+      dead_at: row.deadAt,
+      cancel_at: row.cancelAt,
+      summary: row.summary,
+      result: result === "keep" ? null : result.set,
+    }))),
+    payloads: rowsText(
+      changes.flatMap(({ job: { id }, payload }) => payload === undefined ? [] : [{ id, payload }]),
+    ),
+    claims: keysOf(({ claims }) => claims),
+    releases: keysOf(({ releases }) => releases),
+  };
 }
 
 export async function getJob(sql: Sql, id: string): Promise<Job | undefined> {
@@ -220,7 +199,7 @@ export async function cancelledIds(sql: Sql, since: number): Promise<readonly st
   return rows.map((row) => textOf(row, "id"));
 }
 
-export async function deleteFinished(sql: Transaction, ids: readonly string[]): Promise<number> {
+export async function deleteFinished(sql: Sql, ids: readonly string[]): Promise<number> {
   const rows = rowsText(ids.map(searchable));
   const [row] = await sql`
     WITH gone AS (
@@ -237,20 +216,29 @@ export async function deleteFinished(sql: Transaction, ids: readonly string[]): 
 
 /** Rows that another recorder is deleting are left to it. */
 export async function deleteOld(
-  sql: Transaction,
+  sql: Sql,
   { finishedBefore, deadLetteredBefore, cancelledBefore }: Retention,
   limit: number,
 ): Promise<number> {
-  const finished = await sql`
-    SELECT id FROM coxswain.jobs
-      WHERE finished_at < ${finishedBefore} AND dead_at IS NULL
-        AND (cancel_at IS NULL OR cancel_at < ${OPEN_CANCEL_AT}
-          OR finished_at < ${cancelledBefore})
-      ORDER BY finished_at LIMIT ${limit} FOR UPDATE SKIP LOCKED`;
-  const dead = await sql`
-    SELECT id FROM coxswain.jobs WHERE dead_at < ${deadLetteredBefore}
-      ORDER BY dead_at LIMIT ${limit - finished.length} FOR UPDATE SKIP LOCKED`;
-  return deleteFinished(sql, [...finished, ...dead].map((row) => textOf(row, "id")));
+  const [row] = await sql`
+    WITH finished AS (
+      SELECT id FROM coxswain.jobs
+        WHERE finished_at < ${finishedBefore} AND dead_at IS NULL
+          AND (cancel_at IS NULL OR cancel_at < ${OPEN_CANCEL_AT}
+            OR finished_at < ${cancelledBefore})
+        ORDER BY finished_at LIMIT ${limit} FOR UPDATE SKIP LOCKED
+    ), dead AS (
+      SELECT id FROM coxswain.jobs WHERE dead_at < ${deadLetteredBefore}
+        ORDER BY dead_at LIMIT ${limit} FOR UPDATE SKIP LOCKED
+    ), old AS (
+      SELECT id FROM finished UNION ALL SELECT id FROM dead LIMIT ${limit}
+    ), gone AS (
+      DELETE FROM coxswain.jobs j USING old WHERE j.id = old.id RETURNING j.id
+    ), payloads AS (
+      DELETE FROM coxswain.payloads p USING gone WHERE p.id = gone.id
+    )
+    SELECT count(*) AS n FROM gone`;
+  return row === undefined ? 0 : numberOf(row, "n");
 }
 
 export async function statsOf(sql: Sql): Promise<StoreStats> {

@@ -1,10 +1,10 @@
 /** Leases in PostgreSQL, by the server's clock, so that nodes need not agree on the time. */
 import type { Lease } from "../store.ts";
 import { numberOf, textOf } from "./columns.ts";
-import type { Sql, Transaction } from "./connections.ts";
+import type { Sql } from "./connections.ts";
 
 export async function acquireLease(
-  sql: Transaction,
+  sql: Sql,
   name: string,
   holder: string,
   ttlMs: number,
@@ -20,12 +20,13 @@ export async function acquireLease(
   const [row] = await sql`
     SELECT holder, term, greatest(0, until - ${now}) AS left_ms
       FROM coxswain.leases WHERE name = ${name}`;
-  if (row === undefined) throw new Error(`Lease "${name}" was not entered`);
+  const current = row === undefined ? "" : textOf(row, "holder");
   return {
-    isHeld: count > 0,
-    holder: textOf(row, "holder"),
-    leftMs: numberOf(row, "left_ms"),
-    term: numberOf(row, "term"),
+    // Somebody else may have it by now, if the time was very short.
+    isHeld: count > 0 && current === holder,
+    holder: current,
+    leftMs: row === undefined ? 0 : numberOf(row, "left_ms"),
+    term: row === undefined ? 0 : numberOf(row, "term"),
   };
 }
 

@@ -18,9 +18,9 @@ import type {
   StoredSchedule,
   StoreStats,
 } from "../store.ts";
-import { readAddress } from "./address.ts";
+import { type PostgresAddress, readAddress } from "./address.ts";
 import { Connections } from "./connections.ts";
-import { createJobs } from "./create_jobs.ts";
+import { createJobs, forgetKeys } from "./create_jobs.ts";
 import * as jobs from "./job_rows.ts";
 import * as leases from "./lease_rows.ts";
 import { migrate } from "./migrate.ts";
@@ -45,6 +45,7 @@ export interface PostgresStoreOptions {
 export class PostgresStore implements Store {
   readonly isShared = true;
   readonly place: string;
+  readonly #address: PostgresAddress;
   readonly #connections: Connections;
   readonly #maxResultBytes: number;
   #opening: Promise<void> | undefined;
@@ -52,13 +53,16 @@ export class PostgresStore implements Store {
 
   /** @throws StoreRefusedError where the URL cannot be read. */
   constructor(options: PostgresStoreOptions) {
-    const address = readAddress(options.url);
-    this.place = address.place;
+    this.#address = readAddress(options.url);
+    this.place = this.#address.place;
     this.#maxResultBytes = options.maxResultBytes ?? MAX_RESULT_BYTES;
+    const limitMs = options.limitMs ?? OPERATION_LIMIT_MS;
     this.#connections = new Connections({
-      address,
+      address: this.#address,
       maxConnections: options.maxConnections ?? DEFAULT_CONNECTIONS,
-      limitMs: options.limitMs ?? OPERATION_LIMIT_MS,
+      limitMs,
+      // The server gives up on a statement before we give up on the server.
+      statementLimitMs: Math.ceil(limitMs * 0.8),
     });
   }
 
@@ -79,13 +83,11 @@ export class PostgresStore implements Store {
   async recordEvents(events: readonly JobEvent[]): Promise<readonly Job[]> {
     const connections = this.#open();
     if (events.length === 0) return [];
-    return await connections.transaction((sql) =>
-      jobs.recordEvents(sql, events, this.#maxResultBytes)
-    );
+    return await connections.run((sql) => jobs.recordEvents(sql, events, this.#maxResultBytes));
   }
 
   async create(newJobs: readonly NewJob[], keysSince: number): Promise<readonly Created[]> {
-    return await this.#open().transaction((sql) =>
+    return await this.#open().run((sql) =>
       createJobs(sql, newJobs, keysSince, this.#maxResultBytes)
     );
   }
@@ -119,20 +121,18 @@ export class PostgresStore implements Store {
   }
 
   async deleteFinished(ids: readonly string[]): Promise<number> {
-    return await this.#open().transaction((sql) => jobs.deleteFinished(sql, ids));
+    return await this.#open().run((sql) => jobs.deleteFinished(sql, ids));
   }
 
   async deleteOld(retention: Retention, keysSince: number, limit: number): Promise<number> {
-    return await this.#open().transaction(async (sql) => {
-      await sql`
-        DELETE FROM coxswain.idempotency_keys WHERE key IN
-          (SELECT key FROM coxswain.idempotency_keys WHERE used_at < ${keysSince} LIMIT ${limit})`;
+    return await this.#open().run(async (sql) => {
+      await forgetKeys(sql, keysSince, limit);
       return await jobs.deleteOld(sql, retention, limit);
     });
   }
 
   async announceSchedules(announced: readonly AnnouncedSchedule[]): Promise<void> {
-    await this.#open().transaction((sql) => schedules.announceSchedules(sql, announced));
+    await this.#open().run((sql) => schedules.announceSchedules(sql, announced));
   }
 
   async schedules(): Promise<readonly StoredSchedule[]> {
@@ -145,7 +145,7 @@ export class PostgresStore implements Store {
     nextAt: number | undefined,
     job: BeginningEvent | undefined,
   ): Promise<boolean> {
-    return await this.#open().transaction((sql) =>
+    return await this.#open().run((sql) =>
       schedules.fireSchedule(sql, { name, dueAt, nextAt, job }, this.#maxResultBytes)
     );
   }
@@ -163,7 +163,7 @@ export class PostgresStore implements Store {
   }
 
   async acquireLease(name: string, holder: string, ttlMs: number): Promise<Lease> {
-    return await this.#open().transaction((sql) => leases.acquireLease(sql, name, holder, ttlMs));
+    return await this.#open().run((sql) => leases.acquireLease(sql, name, holder, ttlMs));
   }
 
   async releaseLease(name: string, holder: string): Promise<void> {
@@ -176,12 +176,20 @@ export class PostgresStore implements Store {
 
   /** Where it fails, the next `open` tries again. */
   async #migrate(): Promise<void> {
+    const connections = new Connections({
+      address: this.#address,
+      maxConnections: 1,
+      limitMs: MIGRATION_LIMIT_MS,
+      statementLimitMs: 0,
+    });
     try {
-      await this.#connections.transaction(migrate, MIGRATION_LIMIT_MS);
+      await connections.run(migrate);
       if (this.#state === "new") this.#state = "open";
     } catch (error) {
       this.#opening = undefined;
       throw error;
+    } finally {
+      await connections.close();
     }
   }
 

@@ -3,11 +3,11 @@ import type { BeginningEvent } from "../../jobs/job_event.ts";
 import { readSchedule } from "../schedule_row.ts";
 import type { AnnouncedSchedule, StoredSchedule } from "../store.ts";
 import { numberOf, numberOrNull, rowsText, searchable, textOf, textOrNull } from "./columns.ts";
-import type { Sql, Transaction } from "./connections.ts";
-import { recordEvents } from "./job_rows.ts";
+import type { Sql } from "./connections.ts";
+import { applyEvents } from "./job_rows.ts";
 
 export async function announceSchedules(
-  sql: Transaction,
+  sql: Sql,
   schedules: readonly AnnouncedSchedule[],
 ): Promise<void> {
   // The last of one name, as if they came one after the other: a statement meets a row but once.
@@ -62,16 +62,17 @@ export interface Firing {
 }
 
 export async function fireSchedule(
-  sql: Transaction,
+  sql: Sql,
   { name, dueAt, nextAt, job }: Firing,
   maxResultBytes: number,
 ): Promise<boolean> {
-  const { count } = await sql`
-    UPDATE coxswain.schedules SET last_fired_at = next_at, next_at = ${nextAt ?? null}::bigint,
-      last_job_id = coalesce(${job?.id ?? null}::text, last_job_id)
-      WHERE name = ${searchable(name)} AND next_at = ${dueAt} AND NOT is_paused`;
-  if (count > 0 && job !== undefined) await recordEvents(sql, [job], maxResultBytes);
-  return count > 0;
+  const { written } = await applyEvents(sql, job === undefined ? [] : [job], maxResultBytes);
+  const { jobs = "[]", payloads = "[]", claims = "[]" } = written ?? {};
+  const [row] = await sql`
+    SELECT coxswain.fire(${searchable(name)}::text, ${dueAt}::bigint, ${nextAt ?? null}::bigint,
+      ${job?.id ?? null}::text, (${jobs}::text)::json, (${payloads}::text)::json,
+      (${claims}::text)::json) AS fired`;
+  return row?.["fired"] === true;
 }
 
 export async function pauseSchedule(

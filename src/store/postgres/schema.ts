@@ -1,5 +1,5 @@
 /**
- * The tables in PostgreSQL, as a list of steps, in a schema of their own: a database may well be the
+ * The tables and functions in PostgreSQL, as a list of steps, in a schema of their own: a database may well be the
  * application's. Text that is searched is compared byte by byte, as SQLite does.
  */
 const FIRST = `
@@ -46,7 +46,91 @@ const FIRST = `
   );
 `;
 
-export const MIGRATIONS: readonly string[] = [FIRST];
+/**
+ * What must be done together is done in here, since the client's transactions cannot be trusted when a
+ * connection is lost (connections.ts). All or nothing: where a row is no longer as the caller read it,
+ * it fails with 40001 and the caller reads again. In the order of ids and keys, so that two who record
+ * at the same time never wait for each other.
+ */
+const RECORD = `
+  CREATE FUNCTION coxswain.record(
+    jobs json, payloads json, claims json, must_claim boolean, releases json, uses json
+  ) RETURNS void LANGUAGE plpgsql AS $function$
+  DECLARE
+    written bigint;
+  BEGIN
+    -- A result stays where the same end of the same round is written again without it.
+    INSERT INTO coxswain.jobs AS j (id, version, round, task, state, created_at, due_at, expires_at,
+      finished_at, dead_at, cancel_at, summary, result)
+    SELECT * FROM json_to_recordset(jobs) AS r (id text, version integer, round integer, task text,
+      state text, created_at bigint, due_at bigint, expires_at bigint, finished_at bigint,
+      dead_at bigint, cancel_at bigint, summary text, result text)
+      ORDER BY r.id COLLATE "C"
+    ON CONFLICT (id) DO UPDATE SET version = excluded.version, round = excluded.round,
+      task = excluded.task, state = excluded.state, created_at = excluded.created_at,
+      due_at = excluded.due_at, expires_at = excluded.expires_at,
+      finished_at = excluded.finished_at, dead_at = excluded.dead_at,
+      cancel_at = excluded.cancel_at, summary = excluded.summary,
+      result = CASE WHEN excluded.result IS NULL AND excluded.state = j.state
+        AND excluded.round = j.round THEN j.result ELSE excluded.result END
+      WHERE j.version = excluded.version - 1;
+    GET DIAGNOSTICS written = ROW_COUNT;
+    IF written < json_array_length(jobs) THEN
+      RAISE EXCEPTION 'jobs were changed meanwhile' USING ERRCODE = '40001';
+    END IF;
+
+    INSERT INTO coxswain.payloads (id, payload)
+    SELECT * FROM json_to_recordset(payloads) AS r (id text, payload text)
+      ORDER BY r.id COLLATE "C"
+    ON CONFLICT (id) DO NOTHING;
+
+    INSERT INTO coxswain.unique_keys (key, job)
+    SELECT * FROM json_to_recordset(claims) AS r (key text, id text) ORDER BY r.key COLLATE "C"
+    ON CONFLICT (key) DO NOTHING;
+    GET DIAGNOSTICS written = ROW_COUNT;
+    IF must_claim AND written < json_array_length(claims) THEN
+      RAISE EXCEPTION 'a unique key was taken meanwhile' USING ERRCODE = '40001';
+    END IF;
+    DELETE FROM coxswain.unique_keys u
+      USING json_to_recordset(releases) AS r (key text, id text)
+      WHERE u.key = r.key AND u.job = r.id;
+
+    INSERT INTO coxswain.idempotency_keys AS k (key, fingerprint, job, used_at)
+    SELECT r.key, r.fingerprint, r.job, r.used_at
+      FROM json_to_recordset(uses) AS r (key text, fingerprint text, job text, used_at bigint)
+      ORDER BY r.key COLLATE "C"
+    ON CONFLICT (key) DO UPDATE SET
+      fingerprint = excluded.fingerprint, job = excluded.job, used_at = excluded.used_at
+      WHERE (k.job, k.used_at) IN (
+        SELECT r.old_job, r.old_used_at FROM json_to_recordset(uses)
+          AS r (key text, old_job text, old_used_at bigint) WHERE r.key = k.key);
+    GET DIAGNOSTICS written = ROW_COUNT;
+    IF written < json_array_length(uses) THEN
+      RAISE EXCEPTION 'an idempotency key was used meanwhile' USING ERRCODE = '40001';
+    END IF;
+  END
+  $function$;
+
+  CREATE FUNCTION coxswain.fire(
+    schedule text, due bigint, next bigint, job text, jobs json, payloads json, claims json
+  ) RETURNS boolean LANGUAGE plpgsql AS $function$
+  BEGIN
+    UPDATE coxswain.schedules SET last_fired_at = next_at, next_at = next,
+      last_job_id = coalesce(job, last_job_id)
+      WHERE name = schedule AND next_at = due AND NOT is_paused;
+    IF NOT FOUND THEN
+      RETURN false;
+    END IF;
+    PERFORM coxswain.record(jobs, payloads, claims, false, '[]', '[]');
+    RETURN true;
+  END
+  $function$;
+`;
+
+export const MIGRATIONS: readonly string[] = [FIRST + RECORD];
 
 /** Of the transactions that bring the tables up to date; any number will do that is always this one. */
 export const MIGRATION_LOCK = 7_238_410_563;
+
+/** An SQLSTATE of our own, in a class that the standard leaves to programs. */
+export const NEWER_FORMAT = "X0C01";
