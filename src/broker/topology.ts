@@ -29,6 +29,10 @@ export const RECORDER_BINDING: BindingSpec = {
 export const DEAD_EXCHANGE: ExchangeSpec = { name: "cox.dead", type: "headers" };
 /** Where workers put messages that nobody can run, with the reason and the history. */
 export const DEAD_LETTERS_QUEUE: QueueSpec = { name: "cox.dead-letters" };
+/** Dead letters that are too large for a record. */
+export const LARGE_DEAD_LETTERS_QUEUE: QueueSpec = { name: "cox.dead-letters.large" };
+/** All recorders of a broker consume it; one whose records nobody may share has it alone. */
+export const RECORDER_LOCK_QUEUE: QueueSpec = { name: "cox.recorder.lock" };
 
 /** Queue of tasks that name none. */
 export const DEFAULT_QUEUE = "default";

@@ -59,16 +59,32 @@ const AnnouncedConsumer = v.object({
   keys: v.exactOptional(v.array(v.string())),
 });
 
+const Schedule = v.object({
+  name: v.pipe(v.string(), v.minLength(1), v.maxLength(255)),
+  spec: v.variant("kind", [
+    v.object({ kind: v.literal("every"), everyMs: v.pipe(v.number(), v.minValue(1_000)) }),
+    v.object({
+      kind: v.literal("cron"),
+      expression: v.string(),
+      timeZone: v.exactOptional(v.string()),
+    }),
+  ]),
+  task: v.pipe(v.string(), v.minLength(1), v.maxLength(255)),
+  input: v.string(),
+  file: v.string(),
+});
+
 /** A queue of messages that a node says it consumes. */
 export type AnnouncedConsumer = v.InferOutput<typeof AnnouncedConsumer>;
 
 const Announcement = v.variant("type", [
-  /** A worker serves these tasks and consumes these queues of messages now, and no others. */
+  /** A node serves these tasks, consumes these queues and wants these schedules now, and no others. */
   v.object({
     type: v.literal("serving"),
     node: v.string(),
     tasks: v.array(Descriptor),
     consumers: v.exactOptional(v.array(AnnouncedConsumer)),
+    schedules: v.exactOptional(v.array(Schedule)),
   }),
   /** A node is there, and how often it will send beacons. */
   v.object({ type: v.literal("present"), ...Introduction.entries }),

@@ -1,8 +1,9 @@
 /**
- * The directory: which task lives where, and who consumes which queue of messages, learnt from what
- * workers announce. Pure state; how the announcements travel is nodes_channel.ts.
+ * The directory: which task lives where, who consumes which queue of messages, and which schedules are
+ * wanted, learnt from what nodes announce. Pure state; how announcements travel is nodes_channel.ts.
  */
 import type { TaskDescriptor } from "../tasks/descriptor.ts";
+import type { ScheduleDescriptor } from "../tasks/schedule.ts";
 import type { AnnouncedConsumer, ConsumedQueue, KnownTask } from "./announcement.ts";
 
 interface Entry {
@@ -18,15 +19,19 @@ export class Directory {
   /** By queue, as the latest node told; they stay remembered. */
   readonly #consumers = new Map<string, AnnouncedConsumer>();
   readonly #queuesOf = new Map<string, ReadonlySet<string>>();
+  /** By node, the latest to speak last. */
+  readonly #schedulesOf = new Map<string, readonly ScheduleDescriptor[]>();
 
   /** A node tells all that it serves; what it told before is forgotten. */
   announced(
     node: string,
     tasks: readonly TaskDescriptor[],
     consumers: readonly AnnouncedConsumer[] = [],
+    schedules: readonly ScheduleDescriptor[] = [],
   ): void {
     const before = this.#tasksOf.get(node) ?? [];
     this.left(node);
+    if (schedules.length > 0) this.#schedulesOf.set(node, schedules);
     for (const consumer of consumers) this.#consumers.set(consumer.queue, consumer);
     this.#queuesOf.set(node, new Set(consumers.map(({ queue }) => queue)));
     this.#tasksOf.set(node, tasks);
@@ -53,6 +58,13 @@ export class Directory {
     }
     this.#tasksOf.delete(node);
     this.#queuesOf.delete(node);
+    this.#schedulesOf.delete(node);
+  }
+
+  /** Schedules that a node wants now, each name once: as the latest to speak told it. */
+  schedules(): readonly ScheduleDescriptor[] {
+    const all = [...this.#schedulesOf.values()].flat();
+    return [...new Map(all.map((schedule) => [schedule.name, schedule])).values()];
   }
 
   /** Queues of messages, with who consumes them now. Sorted. */

@@ -11,6 +11,7 @@ import type { Introduction } from "../heartbeat/beacon.ts";
 import { type Clock, systemClock, type Timer } from "../lifecycle/clock.ts";
 import type { Component } from "../lifecycle/component.ts";
 import type { TaskDescriptor } from "../tasks/descriptor.ts";
+import type { ScheduleDescriptor } from "../tasks/schedule.ts";
 import {
   type AnnouncedConsumer,
   type Announcement,
@@ -34,6 +35,8 @@ export interface NodesChannelOptions {
    * 500 ms; 0 where this node is the only one.
    */
   readonly settleMs?: number;
+  /** Of this node's configuration: announced while it is one of all. Default: none. */
+  readonly schedules?: readonly ScheduleDescriptor[];
   readonly clock?: Clock;
 }
 
@@ -49,6 +52,7 @@ export class NodesChannel implements Component, TaskDirectory {
   readonly #broker: Broker;
   readonly #node: string;
   readonly #settleMs: number;
+  readonly #schedules: readonly ScheduleDescriptor[];
   readonly #clock: Clock;
   readonly #directory = new Directory();
   readonly #listeners = new Set<(announcement: Announcement) => void>();
@@ -60,7 +64,12 @@ export class NodesChannel implements Component, TaskDirectory {
   #isSettled = false;
   #settleTimer: Timer | undefined;
 
-  constructor({ broker, node, settleMs = SETTLE_MS, clock = systemClock }: NodesChannelOptions) {
+  constructor(
+    { broker, node, settleMs = SETTLE_MS, schedules = [], clock = systemClock }:
+      NodesChannelOptions,
+  ) {
+    this.#schedules = schedules;
+    if (schedules.length > 0) this.#serving = { tasks: [], schedules: [...schedules] };
     this.#settleMs = settleMs;
     this.#broker = broker;
     this.#node = node;
@@ -92,8 +101,13 @@ export class NodesChannel implements Component, TaskDirectory {
   async serve(
     tasks: readonly TaskDescriptor[],
     consumers: readonly AnnouncedConsumer[] = [],
+    schedules: readonly ScheduleDescriptor[] = [],
   ): Promise<void> {
-    this.#serving = { tasks: [...tasks], consumers: [...consumers] };
+    this.#serving = {
+      tasks: [...tasks],
+      consumers: [...consumers],
+      schedules: [...schedules, ...this.#schedules],
+    };
     await this.#publish({ type: "serving", node: this.#node, ...this.#serving });
   }
 
@@ -115,6 +129,11 @@ export class NodesChannel implements Component, TaskDirectory {
   watch(listener: (announcement: Announcement) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
+  }
+
+  /** Schedules that a node wants now, each name once. */
+  schedules(): readonly ScheduleDescriptor[] {
+    return this.#directory.schedules();
   }
 
   /** A node is no more: it serves nothing, and its tasks stay remembered. */
@@ -194,6 +213,7 @@ export class NodesChannel implements Component, TaskDirectory {
             announcement.node,
             announcement.tasks,
             announcement.consumers,
+            announcement.schedules,
           );
           break;
         case "leaving":

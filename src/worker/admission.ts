@@ -64,7 +64,7 @@ export function admit(task: ReceivedTask, facts: AdmissionFacts): Admission {
 
 /** What comes back was taken in time once: it runs again, or its sender could never be told. */
 function isExpired(task: ReceivedTask, { now, redelivered }: AdmissionFacts): boolean {
-  if (task.expiresAt === undefined || redelivered || task.deaths > 0) return false;
+  if (task.expiresAt === undefined || redelivered || task.deaths > 0 || task.again) return false;
   return now > task.expiresAt + CLOCK_SKEW_MS;
 }
 

@@ -233,7 +233,7 @@ export class Executor {
           task,
           descriptor: admission.descriptor,
           address,
-          alone: delivery.redelivered || task.deaths > 0,
+          alone: mayHaveRun(delivery, task),
           job,
           running: undefined,
         });
@@ -265,7 +265,7 @@ export class Executor {
         task,
         queue: delivery.queue,
         node,
-        redelivered: delivery.redelivered || task.deaths > 0,
+        redelivered: mayHaveRun(delivery, task),
         now: () => this.#clock.now(),
       }),
       request: async () =>
@@ -403,4 +403,9 @@ export class Executor {
   #checkIdle(): void {
     if (this.#runningCount === 0 && this.#settler.isIdle) this.#onIdle?.();
   }
+}
+
+/** It is run alone then, for it may be what ended a process. */
+function mayHaveRun({ redelivered }: Delivery, { deaths, again }: ReceivedTask): boolean {
+  return redelivered || deaths > 0 || again;
 }

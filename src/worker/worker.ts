@@ -93,7 +93,7 @@ export class Worker implements Component {
 
   async start(): Promise<void> {
     const { broker, nodes, pool, node, slots } = this.#options;
-    const { tasks: known, consumers: listed, periodic } = await pool.start();
+    const { tasks: known, consumers: listed, schedules, periodic } = await pool.start();
     const isServed = ({ queue }: { readonly queue: string }) =>
       this.#options.queues?.includes(queue) ?? true;
     const served = known.filter(isServed);
@@ -157,6 +157,7 @@ export class Worker implements Component {
     await nodes.serve(
       served,
       consumers.map((consumer) => ({ queue: consumer.queue, ...boundTo(consumer) })),
+      schedules,
     );
     this.#options.periodic.register(pool, periodic);
     this.#tell(served, consumers, queues);

@@ -37,6 +37,7 @@ const TASK: ReceivedTask = {
   once: false,
   hops: 0,
   deaths: 0,
+  again: false,
   isCompressed: false,
   isOurs: true,
   headers: {},

@@ -24,6 +24,8 @@ export const COX = {
   firstAttempt: "cox-first-attempt",
   /** How often workers that lack the task have given the message on. */
   hops: "cox-hops",
+  /** Who published the message cannot know whether it had been published before: it may have run. */
+  again: "cox-again",
   /** How many processes that ran this message alone have died by it. */
   deaths: "cox-deaths",
   /** On consumed messages that are tried again: where they were published first, … */

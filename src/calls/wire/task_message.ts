@@ -67,6 +67,8 @@ export interface ReceivedTask {
   readonly once: boolean;
   readonly hops: number;
   readonly deaths: number;
+  /** It may have been published before, and have run. */
+  readonly again: boolean;
   readonly isCompressed: boolean;
   /** The sender is one of ours, which reads `started` notices and compressed replies. */
   readonly isOurs: boolean;
@@ -214,6 +216,7 @@ export function decodeTask(delivery: Delivery): DecodedTask {
       once: headers[COX.once] === true,
       hops: count(headers[COX.hops]),
       deaths: count(headers[COX.deaths]),
+      again: headers[COX.again] === true,
       isCompressed: compression !== undefined,
       isOurs: headers[COX.version] !== undefined,
       headers: taskHeaders(headers),
