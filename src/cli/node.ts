@@ -26,7 +26,7 @@ export interface Restarts {
 /** How long what runs may go on before a restart. */
 const RESTART_GRACE_MS = 1_000;
 /** A developer's Ctrl-C waits for nothing: what does not end within that is cut off. */
-const WATCHED_END_MS = 500;
+const WATCHED_END_MS = 300;
 
 export class Node {
   readonly #graceMs: number;

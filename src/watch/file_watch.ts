@@ -75,16 +75,20 @@ export class FileWatch {
   }
 }
 
-/** Sorted by path. A file that neither is there nor was is of no interest. */
+const KINDS = ["changed", "added", "removed"] as const;
+
+/**
+ * What has changed comes first: what another file no longer imports, or imports now, counts as removed
+ * or added too. A file that neither is there nor was is of no interest.
+ */
 export function changesBetween(before: Snapshot, now: Snapshot): readonly FileChange[] {
-  const paths = [...new Set([...before.keys(), ...now.keys()])].sort();
-  return paths.flatMap((path): FileChange[] => {
+  const changes = [...new Set([...before.keys(), ...now.keys()])].flatMap((path): FileChange[] => {
     const [old, looks] = [before.get(path), now.get(path)];
     if (old === looks) return [];
-    // Another file no longer imports it, or now does: that one has changed, this one has not.
-    if (!before.has(path) && looks !== undefined) return [{ path, kind: "added" }];
-    if (!now.has(path) && old !== undefined) return [{ path, kind: "removed" }];
     if (looks === undefined) return [{ path, kind: "removed" }];
     return [{ path, kind: old === undefined ? "added" : "changed" }];
   });
+  return changes.sort((a, b) =>
+    KINDS.indexOf(a.kind) - KINDS.indexOf(b.kind) || (a.path < b.path ? -1 : 1)
+  );
 }
