@@ -21,6 +21,8 @@ import type {
 } from "../config/config.ts";
 import type { Load } from "../heartbeat/beacon.ts";
 import { HeartbeatExchangeError, NodeHeartbeat } from "../heartbeat/node_heartbeat.ts";
+import { enqueueAsks } from "../jobs/enqueue_asks.ts";
+import { createJobServices, type JobServices } from "../jobs/job_services.ts";
 import type { Component } from "../lifecycle/component.ts";
 import { BrokerExchanges, declareConfigured } from "../messages/broker_exchanges.ts";
 import { BrokerQueues, type QueueSources } from "../messages/broker_queues.ts";
@@ -172,8 +174,18 @@ async function startParts(
   // Before the channel, so that it hears who answers the channel's first question.
   if (config.mode !== "work") await startExplained(node, roster);
   await node.start(nodes);
+  const jobs = await startJobs(node, config, broker, nodes);
   if (config.mode !== "serve") {
-    const make = await workerMaker(node, config, program, broker, nodes, heartbeat, exchanges);
+    const make = await workerMaker(
+      node,
+      config,
+      program,
+      broker,
+      nodes,
+      heartbeat,
+      exchanges,
+      jobs,
+    );
     worker = watching === undefined
       ? await startWorker(node, make().worker)
       : await startReloadingWorker(node, { make, nodes }, watching);
@@ -194,6 +206,7 @@ async function startParts(
     const app = createApp({
       caller,
       channels,
+      jobs,
       directory: nodes,
       nodes: roster,
       exchanges,
@@ -205,7 +218,11 @@ async function startParts(
     // Before the server stops, which waits for its answers: streams have no end of their own.
     node.add({
       start: () => Promise.resolve(),
-      stop: () => Promise.resolve(channels.endSubscriptions()),
+      stop: () => {
+        channels.endSubscriptions();
+        jobs.watcher.endWatches();
+        return Promise.resolve();
+      },
     });
   } else if (config.health !== undefined) {
     const { createHealthApp } = await import("../http/app.ts");
@@ -348,6 +365,30 @@ async function startCaller(
   return caller;
 }
 
+/** What accepts jobs, for clients or for running tasks, and what follows them. */
+async function startJobs(
+  node: Node,
+  config: NodeConfig,
+  broker: Broker,
+  directory: NodesChannel,
+): Promise<JobServices> {
+  const jobs = createJobServices({
+    broker,
+    directory,
+    node: config.node.id,
+    version: VERSION,
+    queueType: config.broker.kind === "amqp" ? config.broker.queueType : "classic",
+    maxUnderway: config.mode === "work" ? MAX_TASKS_JOBS_UNDERWAY : config.calls.maxPending,
+    maxWatches: config.mode === "work" ? 0 : config.channels.maxSubscribers,
+  });
+  await node.start(jobs.acceptor);
+  await node.start(jobs.watcher);
+  return jobs;
+}
+
+/** Most jobs of its own tasks that a worker accepts at once. */
+const MAX_TASKS_JOBS_UNDERWAY = 10_000;
+
 /** Loads what a worker needs. @returns what makes one, with isolates of its own. */
 async function workerMaker(
   node: Node,
@@ -362,6 +403,7 @@ async function workerMaker(
   nodes: NodesChannel,
   heartbeat: NodeHeartbeat,
   exchanges: BrokerExchanges,
+  jobs: JobServices,
 ): Promise<() => MadeWorker> {
   const { worker: settings, node: { id } } = config;
   const { createPool } = await import("../isolates/pool.ts");
@@ -386,6 +428,7 @@ async function workerMaker(
       onLog: taskLogger,
       asks: {
         ...exchangeAsks(exchanges),
+        ...enqueueAsks(jobs.acceptor),
         "pubsub.publish": async ({ channel }, json) => {
           const payload = { contentType: "application/json", body: new TextEncoder().encode(json) };
           await publishOnChannel(broker, channel, payload, { patienceMs: PUBLISH_PATIENCE_MS });

@@ -364,10 +364,11 @@ export const SETTINGS = {
   }),
   queueType: one({
     group: "Broker",
-    modes: WORKERS,
+    modes: NODES,
     reader: choice("TYPE", ["classic", "quorum"]),
     fallback: "classic" as const,
-    help: "kind of queue to declare: classic knows priorities, quorum is replicated",
+    help: "kind of queue to declare, the same for all nodes: classic knows priorities, quorum is " +
+      "replicated",
   }),
   connectTimeout: one({
     group: "Broker",

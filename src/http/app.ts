@@ -9,6 +9,7 @@ import { getLogger } from "@logtape/logtape";
 import { Hono } from "hono";
 import type { Caller } from "../calls/call.ts";
 import { type Clock, systemClock } from "../lifecycle/clock.ts";
+import type { JobServices } from "../jobs/job_services.ts";
 import type { Exchanges } from "../messages/exchanges.ts";
 import type { Queues } from "../messages/queues.ts";
 import type { TaskDirectory } from "../nodes/announcement.ts";
@@ -18,12 +19,15 @@ import { createGuard } from "./guard.ts";
 import type { NodeHealth } from "./health.ts";
 import { allowedMethods } from "./methods.ts";
 import { problemResponse, shortened } from "./problems.ts";
+import { addAcceptRoutes } from "./routes/accept_jobs.ts";
 import { addChannelRoutes } from "./routes/channels.ts";
 import type { Channels } from "../pubsub/channels.ts";
 import { addCallRoute } from "./routes/call.ts";
 import { addExchangesRoute } from "./routes/exchanges.ts";
 import { addHealthRoutes } from "./routes/health.ts";
 import { addIndexRoutes } from "./routes/index.ts";
+import { addJobEventsRoute } from "./routes/job_events.ts";
+import { addJobRoute } from "./routes/jobs.ts";
 import { addNodesRoute, type NodeList } from "./routes/nodes.ts";
 import { addParallelRoute } from "./routes/parallel.ts";
 import { addQueuesRoutes } from "./routes/queues.ts";
@@ -52,6 +56,7 @@ export interface AppDeps {
   readonly exchanges?: Exchanges;
   readonly queues?: Queues;
   readonly channels?: Pick<Channels, "publish" | "subscribe" | "position">;
+  readonly jobs?: JobServices;
   readonly health: NodeHealth;
   readonly options: HttpOptions;
   /** Makes the UUIDs that name single problems. */
@@ -63,7 +68,7 @@ export type HttpApp = Hono<AppEnv>;
 
 /** A front's application. */
 export function createApp(deps: AppDeps): HttpApp {
-  const { caller, directory, nodes, exchanges, queues, channels, health, options } = deps;
+  const { caller, directory, nodes, exchanges, queues, channels, jobs, health, options } = deps;
   const { newId = newUuid, clock = systemClock } = deps;
   const { maxBodyBytes, exposeErrors } = options;
   const { app, fail } = createBase(newId, exposeErrors);
@@ -86,6 +91,12 @@ export function createApp(deps: AppDeps): HttpApp {
   addParallelRoute(app, { caller, maxBodyBytes, exposeErrors, fail });
   if (exchanges !== undefined) addExchangesRoute(app, { exchanges, maxBodyBytes, fail });
   if (queues !== undefined) addQueuesRoutes(app, { queues, directory, fail, clock });
+  if (jobs !== undefined) {
+    const format = { exposeErrors, redactOf: jobs.redactOf };
+    addAcceptRoutes(app, { ...jobs, maxBodyBytes, fail, clock });
+    addJobRoute(app, { ...jobs, format, fail, clock });
+    addJobEventsRoute(app, { ...jobs, format, fail });
+  }
   if (channels !== undefined) addChannelRoutes(app, { channels, maxBodyBytes, fail, clock });
   return app;
 }

@@ -7,6 +7,7 @@ import type { CallOptions } from "../calls/call.ts";
 import { Duration, Flag, Priority, Queue } from "../calls/option_values.ts";
 import { bad, type Read } from "./body.ts";
 import { shortened } from "./problems.ts";
+import { readQuery } from "./query.ts";
 
 const Options = v.object({
   timeout: v.exactOptional(Duration),
@@ -26,14 +27,9 @@ const NONE: Read<GivenOptions> = { value: Object.freeze({}) };
 
 /** Options from a URL's query. */
 export function queryOptions(url: string): Read<GivenOptions> {
-  const start = url.indexOf("?");
-  if (start === -1 || start === url.length - 1) return NONE;
-  const given = new Map<string, string>();
-  for (const [name, value] of new URLSearchParams(url.slice(start + 1))) {
-    if (given.has(name)) return { problem: bad(`Option "${shortened(name)}" is given twice`) };
-    given.set(name, value);
-  }
-  return readOptions(given);
+  const query = readQuery(url);
+  if ("problem" in query) return query;
+  return query.value.size === 0 ? NONE : readOptions(query.value);
 }
 
 /** Options from what has been read of a query or of JSON. */

@@ -19,15 +19,21 @@ export const PROBLEMS = {
   "not-found": { status: 404, title: "No such route" },
   "reserved-name": { status: 400, title: "The name is empty or not an application's" },
   "unknown-exchange": { status: 404, title: "No such exchange" },
+  "unknown-job": { status: 404, title: "No such job" },
   "unknown-queue": { status: 404, title: "No such queue" },
   "unknown-task": { status: 404, title: "No such task" },
   "method-not-allowed": { status: 405, title: "The route has no such method" },
   cancelled: { status: 409, title: "The call was cancelled" },
   "exchange-differs": { status: 409, title: "The exchange exists with another type" },
+  "idempotency-conflict": {
+    status: 409,
+    title: "The idempotency key was used with another request",
+  },
   "too-large": { status: 413, title: "The request body is too large" },
   "unsupported-encoding": { status: 415, title: "The request body's encoding is not supported" },
   "invalid-input": { status: 422, title: "The task refused its input" },
   "too-many-waiting": { status: 429, title: "Too many calls are waiting", retryAfterS: 1 },
+  "too-many-jobs": { status: 429, title: "Too many jobs are being accepted", retryAfterS: 1 },
   "task-failed": { status: 500, title: "The task failed" },
   "too-many-subscribers": {
     status: 503,
@@ -40,6 +46,11 @@ export const PROBLEMS = {
   "outcome-unknown": { status: 502, title: "The outcome is unknown" },
   "results-too-large": { status: 502, title: "The results together are too large" },
   expired: { status: 503, title: "The call expired before a worker took it", retryAfterS: 1 },
+  "store-away": { status: 503, title: "The store of job records is away", retryAfterS: 2 },
+  // Without a time to try again: here it will be so for ever.
+  "no-job-records": { status: 503, title: "This front keeps no job records" },
+  // Nor here: the job may be there.
+  "acceptance-unknown": { status: 503, title: "The job may or may not have been accepted" },
   "broker-away": { status: 503, title: "The broker is away", retryAfterS: 2 },
   "not-ready": { status: 503, title: "The node is not ready", retryAfterS: 2 },
   "timed-out": { status: 504, title: "The task ran past its limit" },

@@ -169,12 +169,36 @@ export function encodeJobEvents(events: readonly JobEvent[]): Uint8Array {
 
 /** Reads a body; one event that cannot be read makes all of it unusable. */
 export function decodeJobEvents(body: Uint8Array): DecodedEvents {
-  let json: unknown;
+  const json = parse(body);
+  return "reason" in json ? json : readEvents(json.value);
+}
+
+/** The same, of some jobs alone: others' events are not looked at. There may be none. */
+export function decodeJobEventsOf(
+  body: Uint8Array,
+  isWanted: (id: string) => boolean,
+): DecodedEvents {
+  const json = parse(body);
+  if ("reason" in json) return json;
+  if (!Array.isArray(json.value)) return readEvents(json.value);
+  const wanted = json.value.filter((event: unknown) =>
+    typeof event === "object" && event !== null && "id" in event &&
+    typeof event.id === "string" && isWanted(event.id)
+  );
+  return wanted.length === 0 ? { kind: "events", events: [] } : readEvents(wanted);
+}
+
+function parse(
+  body: Uint8Array,
+): { readonly value: unknown } | Extract<DecodedEvents, { kind: "unusable" }> {
   try {
-    json = JSON.parse(decoder.decode(body));
+    return { value: JSON.parse(decoder.decode(body)) };
   } catch (error) {
     return { kind: "unusable", reason: `The events are not JSON: ${String(error)}` };
   }
+}
+
+function readEvents(json: unknown): DecodedEvents {
   const read = v.safeParse(Events, json);
   if (read.success) return { kind: "events", events: read.output };
   const [issue] = read.issues;

@@ -17,12 +17,14 @@ export type Publishable = Pick<
  * The message of one attempt.
  * @param attempt from 1 on.
  * @param sender the node and version that it is published by.
+ * @param etaAt where a worker is to hold it until then (epoch milliseconds).
  * @throws Error where the record does not say what the task is called with.
  */
 export function jobMessage(
   job: Publishable,
   attempt: number,
   sender: { readonly node: string; readonly version: string },
+  etaAt?: number,
 ): Message | Promise<Message> {
   const { id, task, queue, firstAttempt, rootId, parentId, terms = {}, payload } = job;
   if (payload === undefined) {
@@ -41,6 +43,7 @@ export function jobMessage(
     firstAttempt,
     origin: sender.node,
     version: sender.version,
+    ...(etaAt === undefined ? {} : { etaAt }),
     ...(payload.embedJson === undefined ? {} : { embedJson: payload.embedJson }),
     ...(rootId === undefined || parentId === undefined ? {} : { parent: { id: parentId, rootId } }),
     ...(priority === undefined ? {} : { priority }),

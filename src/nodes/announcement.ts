@@ -51,6 +51,7 @@ const Descriptor = v.object({
     capMs: v.number(),
     onTimeout: v.exactOptional(v.boolean()),
   })),
+  redact: v.exactOptional(v.object({ input: v.boolean(), result: v.boolean() })),
 });
 
 const AnnouncedConsumer = v.object({

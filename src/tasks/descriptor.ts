@@ -29,4 +29,6 @@ export interface TaskDescriptor {
   readonly softTimeoutMs?: number;
   readonly isolation: Isolation;
   readonly retry?: RetryPolicy;
+  /** What is not to be shown to those who read a job's record. */
+  readonly redact?: { readonly input: boolean; readonly result: boolean };
 }

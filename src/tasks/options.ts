@@ -37,6 +37,11 @@ export interface TaskOptions {
   readonly isolation?: Isolation;
   /** Default: the program's own policy for jobs, none for calls. */
   readonly retry?: RetryOptions;
+  /**
+   * What nobody is shown who reads the records of its jobs: they are kept, for the job has to run, and
+   * whoever may read the store itself sees them. Default: neither.
+   */
+  readonly redact?: { readonly input?: boolean; readonly result?: boolean };
 }
 
 /** Queue of tasks that name none. */
@@ -59,7 +64,26 @@ export function describeTask(name: string, options: TaskOptions, file: string): 
   const queue = options.queue ?? DEFAULT_TASK_QUEUE;
   const queueProblem = problemOfName(queue);
   if (queueProblem !== undefined) throw fail(`its queue's name ${queueProblem}`);
-  return { name, file, queue, ...describeLimits(options, fail) };
+  const redact = redaction(options.redact, fail);
+  return {
+    name,
+    file,
+    queue,
+    ...describeLimits(options, fail),
+    ...(redact === undefined ? {} : { redact }),
+  };
+}
+
+function redaction(
+  redact: TaskOptions["redact"],
+  fail: (reason: string) => DefinitionError,
+): TaskDescriptor["redact"] {
+  if (redact === undefined) return undefined;
+  const { input = false, result = false } = redact;
+  if (typeof input !== "boolean" || typeof result !== "boolean") {
+    throw fail(`redact.input and redact.result must be true or false`);
+  }
+  return input || result ? { input, result } : undefined;
 }
 
 /** How attempts are limited and tried again: what tasks and consumers share. */

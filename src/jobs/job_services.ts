@@ -1,0 +1,60 @@
+/** A node's share in jobs, put together: what accepts them, and what reads and follows them. */
+import type { Broker } from "../broker/broker.ts";
+import { type Clock, systemClock } from "../lifecycle/clock.ts";
+import type { TaskDirectory } from "../nodes/announcement.ts";
+import type { Store } from "../store/store.ts";
+import type { TaskDescriptor } from "../tasks/descriptor.ts";
+import { Enqueuer } from "./enqueuer.ts";
+import { JobLookup } from "./job_lookup.ts";
+import { JobWatcher } from "./watch.ts";
+import { YoungJobs } from "./young_jobs.ts";
+
+export interface JobServicesOptions {
+  readonly broker: Broker;
+  readonly directory: TaskDirectory;
+  readonly node: string;
+  readonly version: string;
+  readonly queueType: "classic" | "quorum";
+  /** Absent: this node keeps no records. */
+  readonly store?: Store;
+  /** Most jobs that may be on their way at once. */
+  readonly maxUnderway: number;
+  /** Most that may follow a job at once. */
+  readonly maxWatches: number;
+  readonly clock?: Clock;
+}
+
+export interface JobServices {
+  readonly acceptor: Enqueuer;
+  readonly lookup: JobLookup;
+  readonly watcher: JobWatcher;
+  readonly store?: Store;
+  /** What a task wants hidden, as its workers say now. */
+  readonly redactOf: (task: string) => TaskDescriptor["redact"];
+}
+
+/** Creates them; the acceptor and the watcher are to be started and stopped. */
+export function createJobServices(options: JobServicesOptions): JobServices {
+  const { broker, directory, node, version, store, queueType, maxUnderway, maxWatches } = options;
+  const { clock = systemClock } = options;
+  const kept = store === undefined ? {} : { store };
+  const young = new YoungJobs(clock);
+  const lookup = new JobLookup({ ...kept, young, clock });
+  return {
+    ...kept,
+    lookup,
+    acceptor: new Enqueuer({
+      ...kept,
+      broker,
+      directory,
+      node,
+      version,
+      young,
+      queueType,
+      maxUnderway,
+      clock,
+    }),
+    redactOf: (task) => directory.descriptor(task)?.redact,
+    watcher: new JobWatcher({ broker, lookup, maxWatches, clock }),
+  };
+}
