@@ -27,7 +27,7 @@ import { addExchangesRoute } from "./routes/exchanges.ts";
 import { addHealthRoutes } from "./routes/health.ts";
 import { addIndexRoutes } from "./routes/index.ts";
 import { addJobEventsRoute } from "./routes/job_events.ts";
-import { addJobRoute } from "./routes/jobs.ts";
+import { addJobRoutes } from "./routes/jobs.ts";
 import { addNodesRoute, type NodeList } from "./routes/nodes.ts";
 import { addParallelRoute } from "./routes/parallel.ts";
 import { addQueuesRoutes } from "./routes/queues.ts";
@@ -94,7 +94,7 @@ export function createApp(deps: AppDeps): HttpApp {
   if (jobs !== undefined) {
     const format = { exposeErrors, redactOf: jobs.redactOf };
     addAcceptRoutes(app, { ...jobs, maxBodyBytes, fail, clock });
-    addJobRoute(app, { ...jobs, format, fail, clock });
+    addJobRoutes(app, { ...jobs, format, fail, clock });
     addJobEventsRoute(app, { ...jobs, format, fail });
   }
   if (channels !== undefined) addChannelRoutes(app, { channels, maxBodyBytes, fail, clock });

@@ -9,12 +9,16 @@ import type { Clock } from "../../lifecycle/clock.ts";
 import { storeProblemOf, unknownJob } from "../acceptance_problem.ts";
 import { bad, type Read } from "../body.ts";
 import { type AppEnv, type Fail, patiently, segment } from "../exchange.ts";
+import type { Store } from "../../store/store.ts";
 import { type JobFormat, jobJson } from "../job_format.ts";
+import { listJobs, readPageQuery } from "../job_pages.ts";
 import type { Problem } from "../problems.ts";
 import { shortened } from "../problems.ts";
 import { readQuery } from "../query.ts";
 
 export interface JobRoutes {
+  /** Absent: this node keeps no records. */
+  readonly store?: Store;
   readonly lookup: Pick<JobLookup, "find">;
   readonly watcher: Pick<JobWatcher, "watch">;
   readonly format: JobFormat;
@@ -33,9 +37,22 @@ const Wait = v.union([
   v.pipe(Duration, v.maxValue(MAX_WAIT_MS, WAIT)),
 ], WAIT);
 
-/** `GET /jobs/{id}?wait=30s`: answered when the job has ended, or as it is when the wait is over. */
-export function addJobRoute(app: Hono<AppEnv>, routes: JobRoutes): void {
-  const { lookup, watcher, format, fail, clock } = routes;
+/**
+ * `GET /jobs?state=&task=&limit=&cursor=`: the youngest first, without inputs and results.
+ * `GET /jobs/{id}?wait=30s`: answered when the job has ended, or as it is when the wait is over.
+ */
+export function addJobRoutes(app: Hono<AppEnv>, routes: JobRoutes): void {
+  const { store, lookup, watcher, format, fail, clock } = routes;
+
+  app.get("/jobs", async (c) => {
+    const query = readPageQuery(c.req.raw.url);
+    if ("problem" in query) return fail(query.problem);
+    const page = await patiently(
+      c,
+      listJobs(store, { path: "/jobs", query: query.value, format }),
+    );
+    return "problem" in page ? fail(page.problem) : page.value;
+  });
 
   app.get("/jobs/:id", async (c) => {
     const id = jobId(c);
