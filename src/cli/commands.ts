@@ -24,6 +24,7 @@ export const COMMANDS: Readonly<Record<Mode, CommandText>> = {
       ["app all", "serve the demo tasks on http://127.0.0.1:8888"],
       ["curl -d '[1,2]' http://127.0.0.1:8888/tasks/math.add/call", "call one of them"],
       ["app all --tasks ./tasks --isolates 4 --port 8080", "serve your own"],
+      ["app all --tasks ./tasks --watch", "and load them anew whenever you save one"],
     ],
   },
   serve: {

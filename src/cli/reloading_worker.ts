@@ -4,6 +4,7 @@
  * their queues meanwhile.
  */
 import { getLogger } from "@logtape/logtape";
+import type { Broker } from "../broker/broker.ts";
 import { DeclarationError } from "../broker/errors.ts";
 import { type Pool, PoolStartError } from "../isolates/pool.ts";
 import type { Component } from "../lifecycle/component.ts";
@@ -21,6 +22,7 @@ export interface MadeWorker {
 
 export interface ReloadingWorkerOptions {
   readonly make: () => MadeWorker;
+  readonly broker: Broker;
   readonly nodes: NodesChannel;
 }
 
@@ -40,6 +42,7 @@ export class ReloadingWorker implements Component {
   #current: Worker | undefined;
   /** Old ones that finish what they run. */
   readonly #ending = new Set<Promise<void>>();
+  #isStopped = false;
 
   constructor(options: ReloadingWorkerOptions) {
     this.#options = options;
@@ -69,6 +72,7 @@ export class ReloadingWorker implements Component {
 
   /** Two phases as any part; old ones that still run something have no more than that. */
   async stop(abort?: AbortSignal): Promise<void> {
+    this.#isStopped = true;
     const current = this.#current;
     this.#current = undefined;
     await Promise.all([current?.stop(abort), ...this.#ending]);
@@ -92,6 +96,9 @@ export class ReloadingWorker implements Component {
       } else log.error("{change}; there is still nothing to serve: {reason}", { change, reason });
       return;
     }
+    // Without a broker the new one could not start; the old one comes back with it.
+    await connected(this.#options.broker);
+    if (this.#isStopped) return await end(made);
     const before = this.served.map(({ name }) => name);
     await this.#replaceBy(made, change);
     if (this.#current !== made.worker) return;
@@ -134,6 +141,17 @@ export class ReloadingWorker implements Component {
     }).finally(() => this.#ending.delete(ending));
     this.#ending.add(ending);
   }
+}
+
+function connected(broker: Broker): Promise<void> {
+  if (broker.state.kind === "connected") return Promise.resolve();
+  return new Promise((resolve) => {
+    const unwatch = broker.watch(({ kind }) => {
+      if (kind === "away" || kind === "idle") return;
+      unwatch();
+      resolve();
+    });
+  });
 }
 
 /** A worker that did not start, and all that it made. */

@@ -188,7 +188,7 @@ async function startParts(
     );
     worker = watching === undefined
       ? await startWorker(node, make().worker)
-      : await startReloadingWorker(node, { make, nodes }, watching);
+      : await startReloadingWorker(node, { make, nodes, broker }, watching);
   }
   const health = {
     node: id,

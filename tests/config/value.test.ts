@@ -61,8 +61,8 @@ describe("size()", () => {
   const { read } = size({ minBytes: 1, maxBytes: 2 ** 30 });
 
   test("reads binary and decimal units", () => {
-    expect(["64", "1KiB", "1.5 mib", "2MB", "3b"].map(read))
-      .toEqual([64, 1_024, 1_572_864, 2_000_000, 3]);
+    expect(["64", "1KiB", "1.5 mib", "2MB", "3b", "512M", "2k", "1g"].map(read))
+      .toEqual([64, 1_024, 1_572_864, 2_000_000, 3, 2 ** 29, 2_048, 2 ** 30]);
     for (const text of ["", "0", "2GiB", "1 apple", "MiB"]) expect(read(text)).toBeUndefined();
   });
 

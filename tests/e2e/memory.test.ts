@@ -103,6 +103,19 @@ describe("a limit that makes no sense", () => {
     expect(log).toMatch(/Cannot keep to --max-memory 32MiB: this node needs about \d+MiB at rest/);
   });
 
+  test("is kept while task files load, too", async () => {
+    writeFileSync(
+      join(folder.path, "greedy.ts"),
+      "const kept = []; for (;;) kept.push(new Uint8Array(2 ** 20).fill(1));",
+    );
+    const { code, log } = await runApp([
+      ...["all", "--port", "0", "--max-memory", "256M"],
+      ...["--tasks", join(folder.path, "greedy.ts")],
+    ]);
+    expect(code).toBe(2);
+    expect(log).toMatch(/Cannot start.*it held \d+MiB before it was ready/);
+  });
+
   test("and one for a front, which runs no task", async () => {
     const { code, log } = await runApp(["serve", "--max-memory", "512M"]);
     expect(code).toBe(2);

@@ -140,6 +140,21 @@ describe("all --watch", () => {
     expect([await answer(app, "a"), await answer(app, "later")]).toEqual([1, 2]);
   });
 
+  test("serves nothing where what was saved cannot be declared, and says so", async () => {
+    write("tasks/a.ts", task("a", "() => 1"));
+    await using app = await start("--tasks", "tasks");
+    const line = await nextLine(app, () =>
+      write(
+        "tasks/b.ts",
+        `import { consume } from "coxswain"; consume({ queue: "default" }, () => {});`,
+      ));
+    expect(line.message).toContain("nothing is served until it is mended");
+    expect(line.message).toContain("Cannot consume queue");
+    expect(await answer(app, "a")).toBe(404);
+    await nextLine(app, () => rmSync(join(folder.path, "tasks/b.ts")));
+    expect(await answer(app, "a")).toBe(1);
+  });
+
   test("lets calls in flight end, runs again what it cut short, and loses no call", async () => {
     const old = `import { task } from "coxswain";
       task("slow", () => new Promise((resolve) => setTimeout(() => resolve("old"), 500)));

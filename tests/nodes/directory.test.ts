@@ -36,6 +36,17 @@ test("directory remembers the tasks of workers that have left", () => {
   expect(directory.find("other")).toBeUndefined();
 });
 
+test("directory forgets a task that its worker lives on without, unless somebody else has it", () => {
+  const directory = new Directory();
+  directory.announced("a", [on("q"), on("q", "gone")]);
+  directory.announced("b", [on("q")]);
+  directory.announced("a", [on("q", "other")]);
+  expect(directory.find("gone")).toBeUndefined();
+  expect(directory.find("t")?.nodes).toEqual(["b"]);
+  directory.left("b");
+  expect(directory.find("t")?.nodes).toEqual([]);
+});
+
 test("directory tells whether another node serves a task on a queue", () => {
   const directory = new Directory();
   directory.announced("a", [on("q")]);
