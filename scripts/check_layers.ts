@@ -47,15 +47,15 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
   broker: ["lifecycle", "async"],
   "broker/amqp": ["broker", "version.ts", ...FLOOR],
   "broker/embedded": ["broker", ...FLOOR],
+  pubsub: ["broker", "reserved_names.ts", ...FLOOR],
   // A job's record and what events make of it: what the store keeps. What works with the store and
   // the broker lies beside it.
-  pubsub: ["broker", "reserved_names.ts", ...FLOOR],
   jobs: ["calls", "broker", "nodes", "tasks", "store", "version.ts", ...FLOOR],
   store: ["jobs", "tasks", ...FLOOR],
   "store/sqlite": ["store", "jobs", "tasks", ...FLOOR],
   "store/postgres": ["store", "jobs", "tasks", ...FLOOR],
   heartbeat: ["broker", "version.ts", ...FLOOR],
-  nodes: ["broker", "heartbeat", "tasks", "version.ts", "lifecycle", "async", "observe"],
+  nodes: ["broker", "heartbeat", "pubsub", "tasks", "version.ts", "lifecycle", "async", "observe"],
   calls: ["broker", "tasks", "nodes", "version.ts", "reserved_names.ts", ...FLOOR],
   messages: ["broker", "calls", "nodes", "tasks", "reserved_names.ts", ...FLOOR],
   // It provides the module "coxswain" to task files.

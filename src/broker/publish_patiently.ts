@@ -9,19 +9,20 @@ const PAUSE_MS = 100;
 
 /**
  * Publishes, and tries again while the broker is away.
+ * @param message a function makes the message anew for each try.
  * @param patienceMs how long it may be away, in milliseconds.
  * @throws BrokerAwayError when patience is over, PublishRefusedError at once.
  */
 export async function publishPatiently(
   broker: Broker,
-  message: Message,
+  message: Message | (() => Message),
   options: PublishOptions,
   patienceMs: number,
 ): Promise<PublishResult> {
   const deadline = systemClock.monotonic() + patienceMs;
   while (true) {
     try {
-      return await broker.publish(message, options);
+      return await broker.publish(typeof message === "function" ? message() : message, options);
     } catch (error) {
       const leftMs = deadline - systemClock.monotonic();
       if (!(error instanceof BrokerAwayError) || leftMs <= 0 || broker.state.kind === "stopped") {

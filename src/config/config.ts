@@ -32,8 +32,8 @@ export interface CallsConfig {
 /** Channels of a front. */
 export interface ChannelsConfig {
   readonly maxSubscribers: number;
-  /** What may wait for one subscriber. */
-  readonly backlog: { readonly maxMessages: number; readonly maxBytes: number };
+  /** Most messages that a subscriber may lag behind. */
+  readonly maxBacklog: number;
   /** What is kept for those that come back. */
   readonly replay: {
     readonly maxMessages: number;

@@ -121,7 +121,7 @@ function callsSection({ values }: Draft): CallsConfig {
 function channelsSection({ values }: Draft): ChannelsConfig {
   return {
     maxSubscribers: values.maxSubscribers,
-    backlog: { maxMessages: values.subscriberBacklog, maxBytes: MAX_BACKLOG_BYTES },
+    maxBacklog: values.subscriberBacklog,
     replay: {
       maxMessages: values.replayMessages,
       maxBytes: values.replayBytes,
@@ -129,9 +129,6 @@ function channelsSection({ values }: Draft): ChannelsConfig {
     },
   };
 }
-
-/** Of one slow subscriber: with a thousand of them a front still lives. */
-const MAX_BACKLOG_BYTES = 2 ** 20;
 
 function workerSection(draft: Draft, { processors }: Surroundings): WorkerConfig {
   const { values } = draft;

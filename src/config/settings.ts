@@ -268,8 +268,8 @@ export const SETTINGS = {
     group: "Front",
     modes: FRONTS,
     reader: wholeNumber({ min: 1, max: 1_000_000 }),
-    fallback: 1_000,
-    help: "most messages that wait for one slow subscriber; past them it is told of a gap",
+    fallback: 10_000,
+    help: "most messages that a slow subscriber may lag behind; past them it is told of a gap",
   }),
   replayMessages: one({
     group: "Front",
@@ -282,8 +282,8 @@ export const SETTINGS = {
     group: "Front",
     modes: FRONTS,
     reader: size({ minBytes: 0, maxBytes: 2 ** 30 }),
-    fallback: 16 * 2 ** 20,
-    defaultText: "16MiB",
+    fallback: 32 * 2 ** 20,
+    defaultText: "32MiB",
     help: "most memory for them",
   }),
   replayAge: one({

@@ -55,7 +55,7 @@ export interface AppDeps {
   /** Absent: the application has no such routes. */
   readonly exchanges?: Exchanges;
   readonly queues?: Queues;
-  readonly channels?: Pick<Channels, "publish" | "subscribe" | "position">;
+  readonly channels?: Pick<Channels, "publish" | "subscribe">;
   readonly jobs?: JobServices;
   readonly health: NodeHealth;
   readonly options: HttpOptions;

@@ -1,14 +1,11 @@
 /** A subscriber behind a WebSocket: one text for each event, as fast as the client reads. */
 import type { SocketHandler, SocketPeer } from "../platform/http_server.ts";
 import type { Subscription } from "../pubsub/subscription.ts";
-import { eventJson } from "./channel_format.ts";
 
 /** The subprotocol that is spoken; a client that offers none gets the same. */
 const PROTOCOL = "coxswain.channels";
 /** Past so many bytes that the client has not read, what comes waits in the subscription. */
 const MAX_UNREAD_BYTES = 256 * 1024;
-/** Events between two looks at what the client has read. */
-const BATCH = 64;
 
 /** RFC 6455, section 7.4.1. */
 const CLOSE_UNSUPPORTED = 1003;
@@ -42,10 +39,12 @@ async function write(
   subscription: Subscription,
   drained: () => Promise<void>,
 ): Promise<void> {
-  while (!subscription.isClosed) {
-    await subscription.ready();
-    for (const event of subscription.take(BATCH)) peer.send(eventJson(event));
-    while (peer.unreadBytes > MAX_UNREAD_BYTES && !subscription.isClosed) await drained();
+  for (let events = await subscription.next(); events.length > 0;) {
+    for (const { json } of events) {
+      peer.send(json);
+      while (peer.unreadBytes > MAX_UNREAD_BYTES && !subscription.isClosed) await drained();
+    }
+    events = await subscription.next();
   }
   peer.close(CLOSE_GOING_AWAY, "The front stops");
 }

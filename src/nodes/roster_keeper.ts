@@ -11,6 +11,7 @@ import { decodeBeacon } from "../heartbeat/beacon.ts";
 import { declareHeartbeatExchange } from "../heartbeat/node_heartbeat.ts";
 import { type Clock, systemClock, type Timer } from "../lifecycle/clock.ts";
 import type { Component } from "../lifecycle/component.ts";
+import { publishOnChannel } from "../pubsub/publish.ts";
 import type { Announcement } from "./announcement.ts";
 import type { NodesChannel } from "./nodes_channel.ts";
 import { type KnownNode, Roster, type RosterEvent, type RosterEventKind } from "./roster.ts";
@@ -204,12 +205,9 @@ export class RosterKeeper implements Component {
       seenBy: this.#options.node,
     };
     try {
-      await this.#options.broker.publish({
-        exchange: PUBSUB_EXCHANGE.name,
-        routingKey: `nodes.${kind}`,
-        properties: { contentType: "application/json" },
-        body: new TextEncoder().encode(JSON.stringify(event)),
-      });
+      const body = new TextEncoder().encode(JSON.stringify(event));
+      const payload = { contentType: "application/json", body };
+      await publishOnChannel(this.#options.broker, `nodes.${kind}`, payload, { isAwaited: false });
     } catch (error) {
       if (!(error instanceof BrokerAwayError || error instanceof PublishRefusedError)) throw error;
       log.debug("Event {event} of node {node} was not published: {reason}", {

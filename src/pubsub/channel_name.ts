@@ -23,10 +23,15 @@ export function problemOfPattern(pattern: unknown): string | undefined {
  * section 3.1.3.3).
  */
 export function channelMatcher(pattern: string): (channel: string) => boolean {
-  const words = pattern.split(".");
+  const words = wordsOf(pattern);
   if (!words.some((word) => word === "*" || word === "#")) return (channel) => channel === pattern;
   if (pattern === "#") return () => true;
-  return (channel) => matches(words, channel.split("."));
+  return (channel) => matches(words, wordsOf(channel));
+}
+
+/** The empty name, which strangers may use, has no words. */
+function wordsOf(channel: string): string[] {
+  return channel === "" ? [] : channel.split(".");
 }
 
 /** Which prefixes of the channel the pattern so far covers: one pass, whatever the number of `#`. */

@@ -77,8 +77,8 @@ describe("loadConfig() without anything given", () => {
       },
       channels: {
         maxSubscribers: 10_000,
-        backlog: { maxMessages: 1_000, maxBytes: 1_048_576 },
-        replay: { maxMessages: 10_000, maxBytes: 16_777_216, maxAgeMs: 300_000 },
+        maxBacklog: 10_000,
+        replay: { maxMessages: 10_000, maxBytes: 33_554_432, maxAgeMs: 300_000 },
       },
       calls: { expiresMs: 30_000, maxPending: 10_000 },
       worker: { taskPaths: [], isolates: 6, slots: 1, lookAhead: "auto", demo: true },

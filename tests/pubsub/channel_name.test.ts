@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { TopicTrie } from "../../src/broker/embedded/topic_trie.ts";
+import { TopicTrie } from "../../src/broker/topic_trie.ts";
 import {
   channelMatcher,
   problemOfChannel,

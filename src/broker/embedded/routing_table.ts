@@ -1,8 +1,8 @@
 /** The four ways in which an exchange finds the targets of a message. Knows nothing of queues. */
 import type { BindingSpec, ExchangeType } from "../broker.ts";
 import type { MessageHeaders } from "../message.ts";
-import { Tally } from "./tally.ts";
-import { TopicTrie } from "./topic_trie.ts";
+import { Tally } from "../tally.ts";
+import { TopicTrie } from "../topic_trie.ts";
 
 export type BindingArguments = NonNullable<BindingSpec["arguments"]>;
 

@@ -9,31 +9,22 @@ import { TooManySubscribersError } from "../../pubsub/channels.ts";
 import { problemOfChannel, problemOfPattern } from "../../pubsub/channel_name.ts";
 import type { Subscription } from "../../pubsub/subscription.ts";
 import { readBytes } from "../body.ts";
-import { eventJson, FrameGroups } from "../channel_format.ts";
-import { type ChannelQuery, readChannelQuery } from "../channel_query.ts";
+import { AFTER_HEADER, channelPoll } from "../channel_poll.ts";
+import { readChannelQuery } from "../channel_query.ts";
 import { channelSocket, chosenProtocol } from "../channel_socket.ts";
+import { channelStream } from "../channel_stream.ts";
 import { addNameless, type AppEnv, type Fail, patiently, segment } from "../exchange.ts";
 import { shortened } from "../problems.ts";
 import { messageType } from "../publish_options.ts";
 
 export interface ChannelRoutes {
-  readonly channels: Pick<Channels, "publish" | "subscribe" | "position">;
+  readonly channels: Pick<Channels, "publish" | "subscribe">;
   readonly maxBodyBytes: number;
   readonly fail: Fail;
   readonly clock: Clock;
 }
 
 const PREFIX = "/channels/";
-/** The id to go on after: on every answer of a poll, so that nothing is lost between two. */
-const AFTER_HEADER = "cox-after";
-/** A stream that is silent for longer is taken for dead by proxies. */
-const KEEP_ALIVE_MS = 15_000;
-/** What a browser waits before it connects again, in milliseconds. */
-const RETRY_MS = 1_000;
-const encoder = new TextEncoder();
-const KEEP_ALIVE = encoder.encode(": still here\n\n");
-const OPENING = encoder.encode(`retry: ${RETRY_MS}\n\n`);
-
 /**
  * POST: JSON or text, answered 202 with the message's id once the broker has it. GET: `?wait=` (30 s),
  * `?after=` and `?limit=` for a long poll (200 with an array, 204 when nothing came); `Accept:
@@ -42,7 +33,6 @@ const OPENING = encoder.encode(`retry: ${RETRY_MS}\n\n`);
  */
 export function addChannelRoutes(app: Hono<AppEnv>, routes: ChannelRoutes): void {
   const { channels, maxBodyBytes, fail, clock } = routes;
-  const groups = new FrameGroups();
 
   const publish = async (c: Context<AppEnv>): Promise<Response> => {
     const channel = segment(c.req.path.slice(PREFIX.length));
@@ -78,7 +68,6 @@ export function addChannelRoutes(app: Hono<AppEnv>, routes: ChannelRoutes): void
     if ("problem" in query) return fail(query.problem);
     const { headers } = request;
     const after = headers.get("last-event-id") ?? query.value.after;
-    const position = channels.position();
     let subscription: Subscription;
     try {
       subscription = channels.subscribe(pattern.value, after);
@@ -86,16 +75,21 @@ export function addChannelRoutes(app: Hono<AppEnv>, routes: ChannelRoutes): void
       if (!(error instanceof TooManySubscribersError)) throw error;
       return fail({ name: "too-many-subscribers", detail: error.message });
     }
+    // A HEAD is answered by this route too, and nobody would read what comes.
+    if (request.method === "HEAD") {
+      using left = subscription;
+      return new Response(null, { headers: { [AFTER_HEADER]: left.position } });
+    }
     if (headers.get("upgrade")?.toLowerCase() === "websocket") {
       return upgrade(c, subscription) ??
         fail({ name: "bad-request", detail: "The connection cannot become a WebSocket" });
     }
     if (headers.get("accept")?.includes("text/event-stream")) {
       c.env?.holdOpen?.(request);
-      return eventStream(request, subscription, groups);
+      return channelStream(request.signal, subscription);
     }
-    const polled = poll(request, subscription, query.value, { position, clock });
-    return await patiently(c, polled);
+    const { waitMs, limit } = query.value;
+    return await patiently(c, channelPoll(request.signal, subscription, { waitMs, limit, clock }));
   });
 }
 
@@ -112,72 +106,4 @@ function upgrade(c: Context<AppEnv>, subscription: Subscription): Response | und
   const upgraded = c.env?.upgrade?.(request, channelSocket(subscription), protocol);
   if (upgraded === undefined) subscription.close();
   return upgraded;
-}
-
-/** Waits for the first event, and answers with all that are there by then. */
-async function poll(
-  { signal }: Request,
-  subscription: Subscription,
-  { waitMs, limit }: ChannelQuery,
-  { position, clock }: { readonly position: string; readonly clock: Clock },
-): Promise<Response> {
-  using _closed = subscription;
-  const over = Promise.withResolvers<void>();
-  const onAbort = () => over.resolve();
-  signal.addEventListener("abort", onAbort, { once: true });
-  const timer = clock.after(waitMs, onAbort);
-  await Promise.race([subscription.ready(), over.promise]);
-  timer.cancel();
-  signal.removeEventListener("abort", onAbort);
-  const events = subscription.take(limit);
-  if (events.length === 0) {
-    return new Response(null, { status: 204, headers: { [AFTER_HEADER]: position } });
-  }
-  const last = events.findLast((event) => event.kind === "message");
-  return new Response(`[${events.map(eventJson).join(",")}]`, {
-    headers: {
-      "content-type": "application/json",
-      "cache-control": "no-store",
-      [AFTER_HEADER]: last?.id ?? position,
-    },
-  });
-}
-
-/** Writes as fast as the client reads; what it does not take waits in the subscription, bounded. */
-function eventStream(
-  { signal }: Request,
-  subscription: Subscription,
-  groups: FrameGroups,
-): Response {
-  let keepAlive: ReturnType<typeof setInterval> | undefined;
-  const end = () => {
-    clearInterval(keepAlive);
-    subscription.close();
-  };
-  signal.addEventListener("abort", end, { once: true });
-  const stream = new ReadableStream<Uint8Array>({
-    start(controller) {
-      controller.enqueue(OPENING);
-      keepAlive = setInterval(() => {
-        if ((controller.desiredSize ?? 0) > 0) controller.enqueue(KEEP_ALIVE);
-      }, KEEP_ALIVE_MS);
-    },
-    async pull(controller) {
-      await subscription.ready();
-      const events = subscription.take();
-      if (events.length > 0) controller.enqueue(groups.get(subscription.pattern, events));
-      if (!subscription.isClosed) return;
-      clearInterval(keepAlive);
-      controller.close();
-    },
-    cancel: end,
-  });
-  return new Response(stream, {
-    headers: {
-      "content-type": "text/event-stream",
-      "cache-control": "no-store",
-      // nginx gathers answers otherwise.
-      "x-accel-buffering": "no",
-    },
-  });
 }

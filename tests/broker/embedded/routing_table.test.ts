@@ -7,7 +7,7 @@ import {
   parseArguments,
   routingTable,
 } from "../../../src/broker/embedded/routing_table.ts";
-import { TopicTrie } from "../../../src/broker/embedded/topic_trie.ts";
+import { TopicTrie } from "../../../src/broker/topic_trie.ts";
 import { type ModelBinding, routingModels } from "../../conformance/broker/routing_model.ts";
 
 const types: readonly ExchangeType[] = ["direct", "fanout", "topic", "headers"];
