@@ -175,21 +175,22 @@ describe("PostgresStore", () => {
     await store.close();
     postgres.sql("UPDATE coxswain.format SET version = 99", newer.split("/").at(-1));
     const cases = [
-      [postgres.urlOf("postgres", { password: "hush-hush" }), "password"],
-      [postgres.urlOf("nowhere", { password: "secret" }), "Make the database"],
+      [postgres.urlOf("postgres", { password: "hush-hush" }), StoreRefusedError, "the password"],
+      [postgres.urlOf("nowhere"), StoreRefusedError, "Make the database"],
       [
         postgres.urlOf("postgres", { user: "reader", password: "hush-hush" }),
+        StoreRefusedError,
         "right to make a schema",
       ],
-      [newer, "format 99"],
-      [`${newer}?sslmode=require`, "Cannot|TLS|SSL|refuses|away"],
+      [newer, StoreRefusedError, "format 99"],
+      [`${postgres.url}?sslmode=require`, StoreAwayError, "TLS"],
     ] as const;
-    for (const [url, expected] of cases) {
+    for (const [url, kind, expected] of cases) {
       const store = new PostgresStore({ url });
       const error = await rejection(store.open());
       await store.close();
-      expect(error).toBeInstanceOf(expected.includes("TLS") ? Error : StoreRefusedError);
-      expect(String(error)).toMatch(new RegExp(expected));
+      expect(error).toBeInstanceOf(kind);
+      expect(String(error)).toContain(expected);
       for (const told of [String(error), inspect(error, { depth: 9, showHidden: true })]) {
         expect(told).not.toMatch(/hush-hush|:secret@/);
       }
