@@ -146,6 +146,8 @@ export interface JobSummary {
 /** The furthest point that an unfinished job has reached. */
 export interface JobPhase extends EventOrder {
   readonly state: UnfinishedState;
+  /** Waits, or is in its queue, for the second time in this attempt: a worker handed it back. */
+  readonly isHandedBack?: true;
 }
 
 export interface Job extends JobSummary {

@@ -98,13 +98,22 @@ const base = {
 /** The worker that tells it has the job's message and settles it with this. */
 const settles = v.boolean();
 
+/** A worker that had its message gave it back to wait for its time: it is no longer in its queue. */
+const isHandedBack = v.exactOptional(v.boolean());
+
 const Event = v.variant("kind", [
   /** Its message is in its queue; who asked for it has been told, or will be. */
   v.object({ ...base, kind: v.literal("accepted"), request: Request }),
   /** It is to be published at `dueAt`, by the recorder where nobody has done it before. */
-  v.object({ ...base, kind: v.literal("scheduled"), request: Request, dueAt: Instant }),
-  /** The message of this attempt is in its queue. */
-  v.object({ ...base, kind: v.literal("published") }),
+  v.object({
+    ...base,
+    kind: v.literal("scheduled"),
+    request: Request,
+    dueAt: Instant,
+    isHandedBack,
+  }),
+  /** The message of this attempt is in its queue; again, where it had been handed back. */
+  v.object({ ...base, kind: v.literal("published"), isHandedBack }),
   v.object({ ...base, kind: v.literal("started"), run: RunShape }),
   v.object({
     ...base,
@@ -264,5 +273,10 @@ export function dueAttempt(job: JobSummary): number {
 
 /** What whoever published a job that was due tells of it. */
 export function publishedEvent(job: JobSummary, now: number): JobEvent {
-  return { ...eventBase(job, now), kind: "published", attempt: dueAttempt(job) };
+  return {
+    ...eventBase(job, now),
+    kind: "published",
+    attempt: dueAttempt(job),
+    ...(job.phase.isHandedBack ? { isHandedBack: true } : {}),
+  };
 }

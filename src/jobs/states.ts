@@ -3,8 +3,8 @@
  * draws it.
  *
  * Events come late, twice and out of order, so the record is built of maxima: a job's phase is the
- * furthest point, by attempt and then by the order of UNFINISHED (scheduled < queued < running <
- * retrying), that any event tells of. An end stands above all phases; the first one that is applied
+ * furthest point, by attempt and then by rank (scheduled < queued < handed back < queued again < running
+ * < retrying), that any event tells of. An end stands above all phases; the first one that is applied
  * stays, and later ones are only kept among the attempts. An operator's retry begins a new round, which
  * every later event names by `firstAttempt`; events of earlier rounds are history.
  */
@@ -16,7 +16,6 @@ import {
   type JobPhase,
   type JobProgress,
   type Run,
-  UNFINISHED_STATES,
   type UnfinishedState,
 } from "./job.ts";
 import { compareOrder, type JobEvent, type JobOutcome } from "./job_event.ts";
@@ -30,6 +29,19 @@ interface OfState {
   readonly resultJson?: string;
   readonly omittedResultBytes?: number;
 }
+
+/**
+ * The order of phases in an attempt. A job whose message a worker handed back waits and is published
+ * once more; that this comes after the first publication says its rank, since clocks of different
+ * nodes do not.
+ */
+const RANKS: Readonly<Record<UnfinishedState, { readonly first: number; readonly again: number }>> =
+  {
+    scheduled: { first: 0, again: 2 },
+    queued: { first: 1, again: 3 },
+    running: { first: 4, again: 4 },
+    retrying: { first: 5, again: 5 },
+  };
 
 /**
  * Applies an event.
@@ -170,7 +182,12 @@ function newRound(job: Job, firstAttempt: number): Job {
 function advance(job: Job, event: JobEvent, state: UnfinishedState, own: OfState): Job {
   // Of two runs of one attempt the later one counts, whoever's news comes last.
   const seq = state === "running" && own.run !== undefined ? own.run.startedAt : event.seq;
-  const phase: JobPhase = { attempt: event.attempt, state, seq };
+  const phase: JobPhase = {
+    attempt: event.attempt,
+    state,
+    seq,
+    ...("isHandedBack" in event && event.isHandedBack === true ? { isHandedBack: true } : {}),
+  };
   if (comparePhases(phase, job.phase) <= 0) return job;
   if (isFinal(job.state)) return { ...job, phase };
   return cancelled(
@@ -237,11 +254,11 @@ function settled(job: Job, event: JobEvent): Job {
 }
 
 function comparePhases(a: JobPhase, b: JobPhase): number {
-  return a.attempt - b.attempt || rank(a.state) - rank(b.state) || a.seq - b.seq;
+  return a.attempt - b.attempt || rank(a) - rank(b) || a.seq - b.seq;
 }
 
-function rank(state: UnfinishedState): number {
-  return UNFINISHED_STATES.indexOf(state);
+function rank({ state, isHandedBack }: JobPhase): number {
+  return RANKS[state][isHandedBack ? "again" : "first"];
 }
 
 function withoutState(job: Job): Job {

@@ -85,7 +85,7 @@ export class JobStory {
 
   /** It may not start before `dueAt`, and its message is left to the recorder. */
   scheduled(dueAt: number, request: JobRequest): JobEvent {
-    return { ...this.#base(), kind: "scheduled", dueAt, request };
+    return { ...this.#base(), kind: "scheduled", dueAt, request, isHandedBack: true };
   }
 
   #runPart(): { readonly run?: Run } {

@@ -54,6 +54,18 @@ export class Life {
     return this.#add({ ...this.#base(), kind: "published" });
   }
 
+  /** A worker hands its message back, by a clock that may be late, and it is published again. */
+  handedBack(dueAt: number, lateMs = 0): this {
+    const base = this.#base();
+    const seq = base.seq - lateMs;
+    this.#add({ ...base, seq, kind: "scheduled", request: request(), dueAt, isHandedBack: true });
+    return this;
+  }
+
+  publishedAgain(): this {
+    return this.#add({ ...this.#base(), kind: "published", isHandedBack: true });
+  }
+
   started(node = "node-a", redelivered = false): this {
     const base = this.#base();
     return this.#add({
@@ -158,6 +170,8 @@ const END = fc.constantFrom("succeeded", "failed", "timed_out", "dead", "none" a
 
 const ROUND = fc.record({
   isScheduled: fc.boolean(),
+  /** A worker hands the first attempt back. */
+  isHandedBack: fc.boolean(),
   /** Runs that are lost, and news of progress, of each attempt. */
   attempts: fc.array(
     fc.record({ lostRuns: fc.nat(2), progress: fc.nat(3) }),
@@ -175,6 +189,7 @@ export const lives: fc.Arbitrary<readonly JobEvent[]> = fc
       if (index > 0) life.retried().published();
       else if (round.isScheduled) life.scheduled(START + 50).published();
       else life.accepted();
+      if (round.isHandedBack) life.handedBack(START + 90, 1_000).publishedAgain();
       for (const [turn, { lostRuns, progress }] of round.attempts.entries()) {
         if (turn > 0) life.published();
         for (let run = 0; run <= lostRuns; run += 1) {

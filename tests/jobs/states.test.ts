@@ -47,6 +47,20 @@ describe("applyEvent", () => {
     expect(awaitsWorker(queued)).toBe(true);
   });
 
+  test("waits again when a worker hands it back, though its clock is late, and is published once", () => {
+    const life = new Life().accepted().handedBack(START + 5_000, 60_000);
+    const waiting = fold(life.events);
+    expect(waiting).toMatchObject({ state: "scheduled", dueAt: START + 5_000 });
+    const published = publishedEvent(waiting, START + 5_000);
+    const queued = applyEvent(waiting, published);
+    expect(queued).toMatchObject({ state: "queued", attempt: 1 });
+    // Handed back by two workers, or told twice: it is in its queue already.
+    expect(applyEvent(queued, life.last)).toMatchObject({ state: "queued" });
+    expect(fold([...life.events.toReversed(), published])).toMatchObject({ state: "queued" });
+    expect(awaitsWorker(queued)).toBe(true);
+    expect(fold(life.publishedAgain().started().events)).toMatchObject({ state: "running" });
+  });
+
   test("keeps each failed attempt, and the error while it waits for the next", () => {
     const life = new Life().accepted().started().retrying(2_000);
     const waiting = fold(life.events);
@@ -181,6 +195,10 @@ function expectNotBackwards(before: Job, after: Job): void {
 }
 
 function comparePhases(a: JobPhase, b: JobPhase): number {
-  return a.attempt - b.attempt ||
-    UNFINISHED_STATES.indexOf(a.state) - UNFINISHED_STATES.indexOf(b.state) || a.seq - b.seq;
+  return a.attempt - b.attempt || rank(a) - rank(b) || a.seq - b.seq;
+}
+
+function rank({ state, isHandedBack }: JobPhase): number {
+  const isBeforeRun = state === "scheduled" || state === "queued";
+  return UNFINISHED_STATES.indexOf(state) + (isBeforeRun ? isHandedBack ? 2 : 0 : 10);
 }
