@@ -5,6 +5,7 @@
  */
 import { availableParallelism, loadavg } from "node:os";
 import { type HttpConnection, openConnection } from "./bench/http_client.ts";
+import { benchJobs } from "./bench/jobs.ts";
 import { openCaller, openEmbedded, startApp } from "./bench/nodes.ts";
 import { runRawRpc, startRpcWorker } from "./bench/raw_rpc.ts";
 import { line, measure, median, medianRound, percentile, type Round } from "./bench/stats.ts";
@@ -226,6 +227,7 @@ const BENCHMARKS: Readonly<Record<string, (rabbit: () => Promise<RabbitMq>) => P
   kill,
   health,
   start,
+  jobs: () => benchJobs({ isQuick }),
 };
 
 /** What else runs on the machine decides much of what follows. */

@@ -6,7 +6,7 @@
 
 /** One kept connection that sends the same request again and again. */
 export interface HttpConnection {
-  /** Sends the request once more; true when it was answered with 200. */
+  /** Sends the request once more; true when it was answered with 200 to 209. */
   request(): Promise<boolean>;
   close(): void;
 }
@@ -33,7 +33,7 @@ export async function openConnection(url: string, body?: string): Promise<HttpCo
         if (headEnd < 0) return;
         const length = /content-length: *(\d+)/i.exec(pending)?.[1];
         if (pending.length < headEnd + 4 + Number(length ?? 0)) return;
-        answered(pending.startsWith("HTTP/1.1 200"));
+        answered(pending.startsWith("HTTP/1.1 20"));
       },
       end: (socket) => void socket.end(),
       close: () => answered(false),
