@@ -244,7 +244,7 @@ describe("all --watch", () => {
 
 describe("elsewhere", () => {
   test(
-    "a worker tells fronts of new tasks and of tasks that are gone; a front follows its settings",
+    "a worker tells fronts what changed, with the broker away in between; a front follows its settings",
     async () => {
       const rabbit = await startRabbitMq();
       await using _stopped = { [Symbol.asyncDispose]: () => rabbit.dispose() };
@@ -271,6 +271,12 @@ describe("elsewhere", () => {
       );
       expect(line.message).toContain('"coxswain.json added": started anew');
       await until(async () => await answer(serve, "b") === 2, "the front to be back");
+
+      await rabbit.stop();
+      write("tasks/b.ts", task("b", "() => 3"));
+      await worker.logged(/The broker is away/);
+      await rabbit.start();
+      await until(async () => await answer(serve, "b") === 3, "what was saved while it was away");
       front.remove();
     },
     60_000,
