@@ -7,6 +7,7 @@ import { availableParallelism, loadavg } from "node:os";
 import { type HttpConnection, openConnection } from "./bench/http_client.ts";
 import { benchJobs } from "./bench/jobs.ts";
 import { openCaller, openEmbedded, startApp } from "./bench/nodes.ts";
+import { pubsub } from "./bench/pubsub.ts";
 import { runRawRpc, startRpcWorker } from "./bench/raw_rpc.ts";
 import { line, measure, median, medianRound, percentile, type Round } from "./bench/stats.ts";
 import { type RabbitMq, startRabbitMq } from "./services/rabbitmq.ts";
@@ -224,6 +225,7 @@ async function firstLine(process: Bun.Subprocess<"ignore", "pipe", "inherit">): 
 const BENCHMARKS: Readonly<Record<string, (rabbit: () => Promise<RabbitMq>) => Promise<void>>> = {
   rpc: async (rabbit) => rpc(await rabbit()),
   http: async (rabbit) => http(await rabbit()),
+  pubsub: async (rabbit) => pubsub(await rabbit(), ROUNDS),
   kill,
   health,
   start,

@@ -1,0 +1,144 @@
+/**
+ * Channels: messages from HTTP publishes to event streams, beside a bare AMQP publish and consume, and
+ * what a subscriber costs in memory. Readers run in a process of their own, on the same processors.
+ */
+import { readFileSync } from "node:fs";
+import type { RabbitMq } from "../services/rabbitmq.ts";
+import { openConnection } from "./http_client.ts";
+import { type RunningApp, startApp } from "./nodes.ts";
+import { runRawTopic } from "./raw_topic.ts";
+import { median } from "./stats.ts";
+
+/** Publishes in flight. */
+const CONCURRENCY = 64;
+const MESSAGE = JSON.stringify({ order: 7, state: "paid", text: "x".repeat(60) });
+const CHANNEL = "bench.orders";
+/** Subscribers → messages that are published to them. */
+const SIZES: ReadonlyMap<number, number> = new Map([[1, 10_000], [100, 4_000], [1_000, 2_000]]);
+const IDLE_SUBSCRIBERS = 1_000;
+
+export async function pubsub(rabbit: RabbitMq, rounds: number): Promise<void> {
+  await using overRabbit = await startApp("serve", "--port", "0", "--amqp-url", rabbit.url);
+  await using embedded = await startApp("all", "--port", "0");
+  const fronts = [["RabbitMQ", overRabbit], ["embedded", embedded]] as const;
+  const body = new TextEncoder().encode(MESSAGE);
+  const messages = SIZES.get(1) ?? 0;
+  const bare: number[] = [];
+  const figures = new Map<string, Delivered[]>();
+  for (let round = 0; round < rounds; round++) {
+    bare.push(await runRawTopic({ url: rabbit.url, messages, concurrency: CONCURRENCY, body }));
+    for (const [name, app] of fronts) {
+      for (const [subscribers, messages] of SIZES) {
+        const key = `${name}, ${subscribers} ${subscribers === 1 ? "stream" : "streams"}`;
+        const known = figures.get(key) ?? [];
+        figures.set(key, [...known, await fanOut(app, subscribers, messages)]);
+      }
+    }
+  }
+  const yardstick = median(bare);
+  tell("bare AMQP, publish with confirm, consume", `${Math.round(yardstick)}/s`);
+  for (const [key, results] of figures) {
+    const published = median(results.map(({ publishedPerSecond }) => publishedPerSecond));
+    const delivered = median(results.map(({ deliveredPerSecond }) => deliveredPerSecond));
+    const cpu = median(results.map(({ cpuMicros }) => cpuMicros));
+    tell(
+      `POST to event streams, ${key}`,
+      `${Math.round(published)}/s  ${(published / yardstick).toFixed(2)} ×  ` +
+        `delivered ${Math.round(delivered)}/s  ${cpu.toFixed(1)} µs of the front each`,
+    );
+  }
+  tell("memory of a subscriber that waits", `${(await memory()).toFixed(1)} KiB`);
+}
+
+interface Delivered {
+  readonly publishedPerSecond: number;
+  readonly deliveredPerSecond: number;
+  /** Processor time of the front for each event that it delivered. */
+  readonly cpuMicros: number;
+}
+
+/** From the first publish until every subscriber has got every message. */
+async function fanOut(app: RunningApp, subscribers: number, messages: number): Promise<Delivered> {
+  const url = `${app.url}/channels/${CHANNEL}`;
+  await using readers = await openReaders(url, subscribers);
+  const connections = await Promise.all(
+    Array.from({ length: CONCURRENCY }, () => openConnection(url, MESSAGE)),
+  );
+  const cpuBefore = cpuMicros(app.pid);
+  const start = performance.now();
+  let published = 0;
+  await Promise.all(connections.map(async (connection) => {
+    while (published < messages) {
+      published += 1;
+      if (!(await connection.request())) throw new Error("A message was not taken");
+    }
+  }));
+  let got = await readers.counts();
+  while (got.least < messages) {
+    await Bun.sleep(2);
+    got = await readers.counts();
+  }
+  const seconds = (performance.now() - start) / 1_000;
+  for (const connection of connections) connection.close();
+  if (got.all !== messages * subscribers) {
+    throw new Error(`${got.all} events came, and ${messages * subscribers} were right`);
+  }
+  return {
+    publishedPerSecond: messages / seconds,
+    deliveredPerSecond: got.all / seconds,
+    cpuMicros: (cpuMicros(app.pid) - cpuBefore) / got.all,
+  };
+}
+
+/** Of one stream in a front that has done nothing else, in KiB. */
+async function memory(): Promise<number> {
+  await using app = await startApp("all", "--port", "0");
+  const before = residentKiB(app.pid);
+  await using _readers = await openReaders(`${app.url}/channels/idle`, IDLE_SUBSCRIBERS);
+  return (residentKiB(app.pid) - before) / IDLE_SUBSCRIBERS;
+}
+
+interface Readers extends AsyncDisposable {
+  counts(): Promise<{ readonly least: number; readonly all: number }>;
+}
+
+async function openReaders(url: string, count: number): Promise<Readers> {
+  const file = new URL("./stream_readers.ts", import.meta.url).pathname;
+  const child = Bun.spawn([process.execPath, file, url, `${count}`], {
+    stdin: "pipe",
+    stdout: "pipe",
+    stderr: "inherit",
+  });
+  const lines = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
+  const line = async (): Promise<string> => {
+    const { value = "" } = await lines.read();
+    return value.trim();
+  };
+  if (await line() !== "ready") throw new Error("The readers did not get ready");
+  return {
+    async counts() {
+      child.stdin.write("\n");
+      await child.stdin.flush();
+      const [least = 0, all = 0] = (await line()).split(" ").map(Number);
+      return { least, all };
+    },
+    async [Symbol.asyncDispose]() {
+      child.kill();
+      await child.exited;
+    },
+  };
+}
+
+function residentKiB(pid: number): number {
+  return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]);
+}
+
+/** Of user and system together; the kernel counts in hundredths of a second. */
+function cpuMicros(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? [];
+  return (Number(fields[11]) + Number(fields[12])) * 10_000;
+}
+
+function tell(name: string, figure: string): void {
+  console.log(`${name.padEnd(52)} ${figure}`);
+}
