@@ -53,9 +53,9 @@ export function applyEvent(job: Job | undefined, event: JobEvent): Job {
   const known = learnt(job ?? unknownJob(event), event);
   const round = event.firstAttempt ?? 1;
   const inRound = round > known.firstAttempt ? newRound(known, round) : known;
-  return withoutOldProgress(
+  return withoutOldTimes(withoutOldProgress(
     round < inRound.firstAttempt ? history(inRound, event) : transition(inRound, event),
-  );
+  ));
 }
 
 /** The attempt that an operator's retry of this job is: above all that was ever tried. */
@@ -232,6 +232,13 @@ function progressed(job: Job, event: Extract<JobEvent, { kind: "progress" }>): J
     ...(message === undefined ? {} : { message }),
   };
   return { ...job, progress };
+}
+
+/** An operator who tries a job again wants it to run, whenever it was to begin at the latest. */
+function withoutOldTimes(job: Job): Job {
+  if (job.firstAttempt === 1 || job.terms === undefined) return job;
+  const { etaAt, expiresAt, ...terms } = job.terms;
+  return etaAt === undefined && expiresAt === undefined ? job : { ...job, terms };
 }
 
 /** A new attempt begins at nothing. */
