@@ -75,7 +75,7 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
   ],
   // Files that are watched while a node is developed.
   watch: ["lifecycle", "platform"],
-  config: ["reserved_names.ts", "lifecycle", "platform", "observe"],
+  config: ["reserved_names.ts", "tasks", "lifecycle", "platform", "observe"],
   cli: EVERYTHING_BUT_ADAPTERS,
   // The composition root.
   "cli/run.ts": [

@@ -147,11 +147,12 @@ function flagParsers(
       // The one that changes the default is shown; the other is for undoing a variable.
       const [yes, no] = [flagOf(key), negatedFlagOf(key)] as const;
       const hide = (changes: boolean) => isHidden || !changes;
+      const fallback = setting.fallbackIn?.[mode] ?? setting.fallback;
       parsers[key] = optional(
-        flag(asOption(yes), { description, hidden: hide(!setting.fallback) }),
+        flag(asOption(yes), { description, hidden: hide(!fallback) }),
       );
       parsers[NEGATION + key] = optional(
-        flag(asOption(no), { description, hidden: hide(setting.fallback) }),
+        flag(asOption(no), { description, hidden: hide(fallback) }),
       );
     } else {
       parsers[key] = multiple(

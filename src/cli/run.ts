@@ -17,9 +17,13 @@ import type {
   ListConfig,
   NodeConfig,
   PublishConfig,
+  StoreConfig,
   WorkerConfig,
 } from "../config/config.ts";
 import type { Load } from "../heartbeat/beacon.ts";
+import { JobEventPublisher } from "../jobs/event_publisher.ts";
+import type { Recorder } from "../jobs/recorder/recorder.ts";
+import { RecorderWatch } from "../jobs/recorder_watch.ts";
 import { HeartbeatExchangeError, NodeHeartbeat } from "../heartbeat/node_heartbeat.ts";
 import { enqueueAsks } from "../jobs/enqueue_asks.ts";
 import { createJobServices, type JobServices } from "../jobs/job_services.ts";
@@ -27,8 +31,10 @@ import type { Component } from "../lifecycle/component.ts";
 import { BrokerExchanges, declareConfigured } from "../messages/broker_exchanges.ts";
 import { BrokerQueues, type QueueSources } from "../messages/broker_queues.ts";
 import { exchangeAsks } from "../messages/exchange_asks.ts";
-import { NodesChannel } from "../nodes/nodes_channel.ts";
+import { NodesChannel, type NodesChannelOptions } from "../nodes/nodes_channel.ts";
 import { RosterKeeper } from "../nodes/roster_keeper.ts";
+import { StoreRefusedError } from "../store/errors.ts";
+import type { Store } from "../store/store.ts";
 import { VERSION } from "../version.ts";
 import { problemOfChannel } from "../pubsub/channel_name.ts";
 import { publishOnChannel } from "../pubsub/publish.ts";
@@ -169,12 +175,19 @@ async function startParts(
       tasks: worker?.served.map(({ name }) => name) ?? [],
     }),
   });
-  const nodes = nodesChannel(broker, id, config.broker.kind === "embedded" ? 0 : undefined);
+  const nodes = nodesChannel(broker, id, {
+    ...(config.broker.kind === "embedded" ? { settleMs: 0 } : {}),
+    schedules: config.schedules,
+  });
   const roster = rosterKeeper(broker, nodes, id, config.heartbeat.exchange, true);
   // Before the channel, so that it hears who answers the channel's first question.
   if (config.mode !== "work") await startExplained(node, roster);
   await node.start(nodes);
-  const jobs = await startJobs(node, config, broker, nodes);
+  await JobEventPublisher.declare(broker);
+  const kept = await startRecorder(node, config, broker, nodes);
+  const watch = new RecorderWatch(broker);
+  await node.start(watch);
+  const jobs = await startJobs(node, config, broker, nodes, kept?.store);
   if (config.mode !== "serve") {
     const make = await workerMaker(
       node,
@@ -195,7 +208,9 @@ async function startParts(
     broker: () => broker.state,
     heartbeat: () => heartbeat.status,
     isStopping: () => node.isStopping,
+    jobEvents: () => watch.status,
     ...healthOf(worker),
+    ...(kept === undefined ? {} : { recorder: () => kept.recorder.status }),
   };
   if (config.mode !== "work") {
     caller = await startCaller(node, broker, nodes, config.calls, id, config.http.maxBodyBytes);
@@ -315,12 +330,12 @@ async function amqpBroker({ url, tls }: AmqpBrokerConfig, name: string): Promise
   return createAmqpBroker({ url, name, ...(tls === undefined ? {} : { tls }) });
 }
 
-function nodesChannel(broker: Broker, id: string, settleMs?: number): NodesChannel {
-  return new NodesChannel({
-    broker,
-    node: id,
-    ...(settleMs === undefined ? {} : { settleMs }),
-  });
+function nodesChannel(
+  broker: Broker,
+  node: string,
+  further: Pick<NodesChannelOptions, "settleMs" | "schedules"> = {},
+): NodesChannel {
+  return new NodesChannel({ broker, node, ...further });
 }
 
 function rosterKeeper(
@@ -340,6 +355,56 @@ async function startExplained(node: Node, part: Component): Promise<void> {
   } catch (error) {
     if (!(error instanceof HeartbeatExchangeError)) throw error;
     throw new StartupError(error.message, { cause: error });
+  }
+}
+
+/** Where records are kept, and who keeps them. */
+interface Records {
+  readonly store: Store;
+  readonly recorder: Recorder;
+}
+
+/** Undefined where this node keeps no job records. */
+async function startRecorder(
+  node: Node,
+  config: NodeConfig,
+  broker: Broker,
+  nodes: NodesChannel,
+): Promise<Records | undefined> {
+  if (config.recorder === undefined) return undefined;
+  const { Recorder } = await import("../jobs/recorder/recorder.ts");
+  const { RecorderTakenError } = await import("../jobs/recorder/claim.ts");
+  const { store: place, keepResultsMs, keepDeadLettersMs } = config.recorder;
+  try {
+    const store = await makeStore(place);
+    const recorder = new Recorder({
+      broker,
+      store,
+      nodes,
+      node: config.node.id,
+      queueType: config.broker.kind === "amqp" ? config.broker.queueType : "classic",
+      keepResultsMs,
+      keepDeadLettersMs,
+      refused: (reason) => node.giveUp(reason.message),
+    });
+    await node.start(recorder);
+    return { store, recorder };
+  } catch (error) {
+    if (!(error instanceof RecorderTakenError || error instanceof StoreRefusedError)) throw error;
+    throw new StartupError(error.message, { cause: error });
+  }
+}
+
+async function makeStore(config: StoreConfig): Promise<Store> {
+  switch (config.kind) {
+    case "sqlite": {
+      const { SqliteStore } = await import("../store/sqlite/sqlite_store.ts");
+      return new SqliteStore({ dataDir: config.dataDir });
+    }
+    case "postgres": {
+      const { PostgresStore } = await import("../store/postgres/postgres_store.ts");
+      return new PostgresStore({ url: config.url });
+    }
   }
 }
 
@@ -371,8 +436,10 @@ async function startJobs(
   config: NodeConfig,
   broker: Broker,
   directory: NodesChannel,
+  store: Store | undefined,
 ): Promise<JobServices> {
   const jobs = createJobServices({
+    ...(store === undefined ? {} : { store }),
     broker,
     directory,
     node: config.node.id,

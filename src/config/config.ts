@@ -2,6 +2,7 @@
  * The configuration as the parts of the program get it: one frozen section each, parsed and checked.
  * Where the values come from is load.ts; which settings exist is settings.ts.
  */
+import type { ScheduleDescriptor } from "../tasks/schedule.ts";
 
 /** The commands that run a node. */
 export type NodeMode = "all" | "serve" | "work";
@@ -137,12 +138,29 @@ export interface WatchConfig {
 }
 
 interface NodeBase {
+  /** Absent: this node keeps no job records. */
+  readonly recorder?: RecorderConfig;
+  /** To be announced while this node is there. */
+  readonly schedules: readonly ScheduleDescriptor[];
   /** Absent: nothing is watched. */
   readonly watch?: WatchConfig;
   readonly node: NodeIdentity;
   readonly heartbeat: HeartbeatConfig;
   readonly exchanges: readonly ExchangeConfig[];
   readonly log: LogConfig;
+}
+
+/** Where job records are kept. */
+export type StoreConfig =
+  /** Absolute path of a folder. */
+  | { readonly kind: "sqlite"; readonly dataDir: string }
+  /** With the password in it: never shown. */
+  | { readonly kind: "postgres"; readonly url: string };
+
+export interface RecorderConfig {
+  readonly store: StoreConfig;
+  readonly keepResultsMs: number;
+  readonly keepDeadLettersMs: number;
 }
 
 /** Front and worker in one process. */

@@ -18,6 +18,7 @@ import type {
   Mode,
   NodeIdentity,
   PublishConfig,
+  RecorderConfig,
   WatchConfig,
   WorkerConfig,
 } from "./config.ts";
@@ -44,8 +45,10 @@ export function buildConfig(mode: Mode, draft: Draft, surroundings: Surroundings
         mode,
         node: nodeSection(draft, surroundings),
         ...watchSection(draft, surroundings),
+        ...recorderSection(mode, draft, surroundings),
         heartbeat: heartbeatSection(draft),
         exchanges: draft.values.exchanges ?? [],
+        schedules: draft.values.schedules ?? [],
         log: logSection(draft, "info", tokens, broker),
         broker,
         http: httpSection(draft, tokens),
@@ -61,8 +64,10 @@ export function buildConfig(mode: Mode, draft: Draft, surroundings: Surroundings
         mode,
         node: nodeSection(draft, surroundings),
         ...watchSection(draft, surroundings),
+        ...recorderSection(mode, draft, surroundings),
         heartbeat: heartbeatSection(draft),
         exchanges: draft.values.exchanges ?? [],
+        schedules: draft.values.schedules ?? [],
         log: logSection(draft, "info", tokens, broker),
         broker,
         http: httpSection(draft, tokens),
@@ -77,8 +82,10 @@ export function buildConfig(mode: Mode, draft: Draft, surroundings: Surroundings
         mode,
         node: nodeSection(draft, surroundings),
         ...watchSection(draft, surroundings),
+        ...recorderSection(mode, draft, surroundings),
         heartbeat: heartbeatSection(draft),
         exchanges: draft.values.exchanges ?? [],
+        schedules: draft.values.schedules ?? [],
         log: logSection(draft, "info", {}, broker),
         broker,
         worker: workerSection(draft, surroundings),
@@ -126,6 +133,25 @@ function channelsSection({ values }: Draft): ChannelsConfig {
       maxMessages: values.replayMessages,
       maxBytes: values.replayBytes,
       maxAgeMs: values.replayAge,
+    },
+  };
+}
+
+/** Fronts keep records unless they are told not to, workers only if they are told so. */
+function recorderSection(
+  mode: "all" | "serve" | "work",
+  { values, given }: Draft,
+  { cwd }: Surroundings,
+): { readonly recorder?: RecorderConfig } {
+  const isWanted = given.has("recorder") ? values.recorder : mode !== "work";
+  if (!isWanted) return {};
+  return {
+    recorder: {
+      store: values.store === undefined
+        ? { kind: "sqlite", dataDir: resolve(cwd, values.data) }
+        : { kind: "postgres", url: values.store },
+      keepResultsMs: values.keepResults,
+      keepDeadLettersMs: values.keepDeadLetters,
     },
   };
 }
@@ -196,16 +222,21 @@ function logSection(
   return {
     level: values.logLevel ?? fallback,
     format: values.logFormat,
-    secrets: [tokens.token, tokens.readToken, ...passwords(broker)]
+    secrets: [
+      tokens.token,
+      tokens.readToken,
+      ...passwordOf(broker?.kind === "amqp" ? broker.url : undefined),
+      ...passwordOf(values.store),
+    ]
       .filter((secret) => secret !== undefined && secret !== "" && secret !== "guest")
       .map(String),
   };
 }
 
-/** The password in the broker's URL, as it is and as it is written there. */
-function passwords(broker: BrokerConfig | undefined): string[] {
-  if (broker?.kind !== "amqp" || !URL.canParse(broker.url)) return [];
-  const written = new URL(broker.url).password;
+/** The password in a URL, as it is and as it is written there. */
+function passwordOf(url: string | undefined): string[] {
+  if (url === undefined || !URL.canParse(url)) return [];
+  const written = new URL(url).password;
   try {
     return [written, decodeURIComponent(written)];
   } catch (error) {

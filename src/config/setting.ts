@@ -3,7 +3,7 @@ import type { Mode } from "./config.ts";
 import type { ValueReader } from "./value.ts";
 
 /** Headings of the help, in their order. */
-export const GROUPS = ["Call", "Front", "Broker", "Worker", "Node", "Log"] as const;
+export const GROUPS = ["Call", "Front", "Broker", "Jobs", "Worker", "Node", "Log"] as const;
 export type Group = typeof GROUPS[number];
 
 interface SettingBase {
@@ -49,6 +49,8 @@ export interface ListSetting<T> extends SettingBase {
 export interface SwitchSetting extends SettingBase {
   readonly kind: "switch";
   readonly fallback: boolean;
+  /** Another default in one command. */
+  readonly fallbackIn?: Partial<Record<Mode, boolean>>;
 }
 
 /** One thing that is wrong with a structure: where in it, what stands there, what was expected. */

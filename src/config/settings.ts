@@ -5,6 +5,7 @@
 import { delimiter } from "node:path";
 import { EXCHANGE_TYPES } from "../reserved_names.ts";
 import { exchangesReader } from "./exchanges_setting.ts";
+import { schedulesReader } from "./schedules_setting.ts";
 import type {
   ListSetting,
   Setting,
@@ -65,6 +66,9 @@ export const token = matching(
 );
 /** Read from the working folder where no other is named. */
 export const SETTINGS_FILE = "coxswain.json";
+
+const DAY_MS = 86_400_000;
+const MAX_KEPT_MS = 36_500 * DAY_MS;
 
 export const SETTINGS = {
   url: one({
@@ -395,12 +399,56 @@ export const SETTINGS = {
   }),
   data: one({
     group: "Broker",
-    modes: ["all"],
+    modes: NODES,
     reader: text("DIR", "the path of a folder"),
     isPath: true,
     fallback: "coxswain-data",
     defaultText: "./coxswain-data",
-    help: "folder of the broker inside the program",
+    help: "folder of the broker inside the program, and of job records in SQLite",
+    helpIn: {
+      serve: "folder of job records in SQLite",
+      work: "folder of job records in SQLite, with --recorder",
+    },
+  }),
+
+  store: one({
+    group: "Jobs",
+    modes: NODES,
+    reader: urlOf(["postgres:", "postgresql:"], "postgres://user:password@host:5432/database"),
+    isSecret: true,
+    defaultText: "SQLite in the folder of --data",
+    help: "PostgreSQL to keep job records in, which several nodes can share",
+  }),
+  recorder: onOff({
+    group: "Jobs",
+    modes: NODES,
+    fallback: true,
+    fallbackIn: { work: false },
+    help: "keep no job records: another node of this broker does",
+    helpIn: { work: "keep the records of jobs, as fronts do" },
+  }),
+  keepResults: one({
+    group: "Jobs",
+    modes: NODES,
+    reader: duration({ minMs: 1_000, maxMs: MAX_KEPT_MS }),
+    fallback: 7 * DAY_MS,
+    defaultText: "7d",
+    help: "how long the records of finished jobs are kept",
+  }),
+  keepDeadLetters: one({
+    group: "Jobs",
+    modes: NODES,
+    reader: duration({ minMs: 1_000, maxMs: MAX_KEPT_MS }),
+    fallback: 30 * DAY_MS,
+    defaultText: "30d",
+    help: "how long dead letters are kept",
+  }),
+  schedules: structure({
+    group: "Jobs",
+    modes: NODES,
+    reader: schedulesReader,
+    defaultText: "none",
+    help: 'jobs to run by the clock, such as [{"task":"tidy","every":"1h"}]; best kept in the file',
   }),
 
   tasks: many({

@@ -78,15 +78,17 @@ export function wordOr<const W extends string, T>(
   };
 }
 
-/** Milliseconds of "500ms", "3s", "2m", "1h"; a bare number is seconds. */
-export function duration({ minMs = 0 }: { minMs?: number } = {}): ValueReader<number> {
+/** Milliseconds of "500ms", "3s", "2m", "1h", "7d"; a bare number is seconds. */
+export function duration(
+  { minMs = 0, maxMs }: { minMs?: number; maxMs?: number } = {},
+): ValueReader<number> {
   return {
     metavar: "DURATION",
     expected: (minMs > 0 ? "a duration longer than nothing" : "a duration") +
       ' such as "500ms", "3s" or "2m" (a bare number is seconds)',
     read(given) {
       const bare = /^\d+(\.\d+)?$/.test(given.trim());
-      const durationMs = durationOf(bare ? `${given.trim()}s` : given);
+      const durationMs = durationOf(bare ? `${given.trim()}s` : given, maxMs);
       return durationMs !== undefined && durationMs >= minMs ? durationMs : undefined;
     },
   };
@@ -102,9 +104,9 @@ export const beatsOrOff: ValueReader<number> = {
   },
 };
 
-function durationOf(given: string): number | undefined {
+function durationOf(given: string, maxMs?: number): number | undefined {
   try {
-    return parseDuration(given);
+    return parseDuration(given, maxMs);
   } catch (error) {
     if (error instanceof RangeError) return undefined;
     throw error;

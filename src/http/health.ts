@@ -42,6 +42,27 @@ export interface FrontHealth {
   readonly pendingCalls: number;
 }
 
+/** What keeps job records here; `Recorder.status` is one. */
+export interface RecorderHealth {
+  readonly state: "idle" | "waiting" | "recording" | "refused" | "stopped";
+  /** Where they are kept. */
+  readonly place: string;
+  /** Whether this one publishes what is due. */
+  readonly isLeading: boolean;
+  /** Messages with events that were received and are not recorded yet. */
+  readonly held: number;
+  /** How late the latest were. */
+  readonly behindMs: number;
+  /** What keeps it from recording now. */
+  readonly obstacle?: string;
+}
+
+/** The queue of job events; `RecorderWatch.status` is one. */
+export interface JobEventsHealth {
+  readonly readers: number;
+  readonly waiting: number;
+}
+
 /** A node's parts, asked anew for each answer. */
 export interface NodeHealth {
   readonly node: string;
@@ -49,6 +70,10 @@ export interface NodeHealth {
   /** Where the node runs tasks. */
   readonly worker?: () => WorkerHealth;
   readonly heartbeat?: () => HeartbeatHealth;
+  /** Where the node keeps job records. */
+  readonly recorder?: () => RecorderHealth;
+  /** Undefined while it is not known. */
+  readonly jobEvents?: () => JobEventsHealth | undefined;
   /** The node has been told to stop: whoever shares out requests should pass it over. */
   readonly isStopping?: () => boolean;
 }
@@ -83,6 +108,22 @@ export function obstacles(health: NodeHealth, front: FrontHealth | undefined): r
   if (consumers?.length === 0) found.push("No queue is being consumed");
   for (const { queue, isLive, isPaused } of consumers ?? []) {
     if (!isLive && isPaused !== true) found.push(`Queue "${queue}" is not being consumed`);
+  }
+  return found;
+}
+
+/** What an operator should look at though the node does its work; a sentence each. */
+export function warnings(health: NodeHealth): readonly string[] {
+  const found: string[] = [];
+  const events = health.jobEvents?.();
+  if (events?.readers === 0) {
+    found.push(
+      `No recorder reads the queue "cox.recorder": ${events.waiting} messages with job events wait`,
+    );
+  }
+  const recorder = health.recorder?.();
+  if (recorder?.obstacle !== undefined) {
+    found.push(`Job events are not recorded now: ${recorder.obstacle}`);
   }
   return found;
 }

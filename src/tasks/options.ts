@@ -4,8 +4,8 @@ import type { Isolation, RetryPolicy, TaskDescriptor } from "./descriptor.ts";
 import { problemOfName } from "../reserved_names.ts";
 import { DefinitionError } from "./errors.ts";
 
-/** A length of time such as "500ms", "3s", "2m" or "1h". */
-export type Duration = `${number}${"ms" | "s" | "m" | "h"}`;
+/** A length of time such as "500ms", "3s", "2m", "1h" or "7d". */
+export type Duration = `${number}${"ms" | "s" | "m" | "h" | "d"}`;
 
 /** How failed attempts are tried again. */
 export interface RetryOptions {

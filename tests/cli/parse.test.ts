@@ -135,7 +135,7 @@ describe("parseCommandLine() help", () => {
     expect(stdout).toContain(`Usage: app ${mode} [FLAGS]`);
     for (const key of SETTING_KEYS) {
       const setting = settingOf(key);
-      const isOn = setting.kind === "switch" && setting.fallback;
+      const isOn = setting.kind === "switch" && (setting.fallbackIn?.[mode] ?? setting.fallback);
       const flag = new RegExp(`^ +${isOn ? negatedFlagOf(key) : flagOf(key)} `, "m");
       expect(flag.test(stdout)).toBe(setting.modes.includes(mode));
     }

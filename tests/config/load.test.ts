@@ -66,6 +66,12 @@ describe("loadConfig() without anything given", () => {
       node: { id: "desk.local-4f2a9c", graceMs: 25_000 },
       heartbeat: { logEveryMs: 0, broadcastEveryMs: 2_000, exchange: "Heartbeat" },
       exchanges: [],
+      schedules: [],
+      recorder: {
+        store: { kind: "sqlite", dataDir: "/here/coxswain-data" },
+        keepResultsMs: 7 * 86_400_000,
+        keepDeadLettersMs: 30 * 86_400_000,
+      },
       log: { level: "info", format: "auto", secrets: [] },
       broker: { kind: "embedded", dataDir: "/here/coxswain-data" },
       http: {
@@ -94,6 +100,7 @@ describe("loadConfig() without anything given", () => {
       connectTimeoutMs: 30_000,
     });
     expect(config).not.toHaveProperty("worker");
+    expect(config.recorder?.store).toEqual({ kind: "sqlite", dataDir: "/here/coxswain-data" });
   });
 
   test("work has no front and no health port", () => {
@@ -101,6 +108,60 @@ describe("loadConfig() without anything given", () => {
     expect(config.broker.url).toBe("amqp://localhost:5672");
     expect(config).not.toHaveProperty("http");
     expect(config).not.toHaveProperty("health");
+    expect(config).not.toHaveProperty("recorder");
+  });
+
+  test("records are kept by fronts unless they are told not to, by workers if they are told", () => {
+    expect(loadMode("serve", { recorder: false })).not.toHaveProperty("recorder");
+    const store = "postgres://me:secret-word@db/jobs";
+    const flags = { recorder: true, store: [store], keepResults: ["90d"] };
+    const config = loadMode("work", flags);
+    expect(config.recorder).toEqual({
+      store: { kind: "postgres", url: store },
+      keepResultsMs: 90 * 86_400_000,
+      keepDeadLettersMs: 30 * 86_400_000,
+    });
+    expect(config.log.secrets).toContain("secret-word");
+    expect(problems("serve", { store: ["mysql://me:secret-word@db/jobs"] })).toEqual([
+      expect.stringMatching(/^(?!.*secret-word).*postgres:\/\/user:password@host:5432\/database/),
+    ]);
+  });
+
+  test("schedules are read from the file, and all that is wrong with them is told", () => {
+    const good = [
+      { task: "tidy", every: "1h", input: { deep: true } },
+      { task: "report", cron: "0 3 * * *", timeZone: "Europe/Berlin", name: "nightly" },
+    ];
+    expect(loadMode("serve", {}, inFile({ schedules: good })).schedules).toEqual([
+      {
+        name: "tidy every 1h",
+        spec: { kind: "every", everyMs: 3_600_000 },
+        task: "tidy",
+        input: '{"deep":true}',
+        file: "settings",
+      },
+      {
+        name: "nightly",
+        spec: { kind: "cron", expression: "0 3 * * *", timeZone: "Europe/Berlin" },
+        task: "report",
+        input: "",
+        file: "settings",
+      },
+    ]);
+    const bad = [
+      { every: "1h" },
+      { task: "tidy" },
+      { task: "tidy", every: "1h", cron: "* * * * *" },
+      { task: "tidy", every: "10ms" },
+      { task: "tidy", cron: "61 * * * *" },
+      { task: "tidy", every: "1h", queue: "q" },
+      good[0],
+      good[0],
+    ];
+    const told = problems("serve", {}, inFile({ schedules: bad }));
+    expect(told).toHaveLength(7);
+    expect(told.join("\n")).toMatch(/name of a task[^]*one of every and cron[^]*at least 1s/);
+    expect(told.at(-1)).toContain('two schedules are called "tidy every 1h"');
   });
 
   test("call and tasks ask the front on this machine, and log warnings alone", () => {

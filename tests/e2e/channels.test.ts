@@ -23,7 +23,7 @@ describe.each(["the embedded broker", "RabbitMQ"])("channels on %s", (broker) =>
     if (broker === "RabbitMQ") {
       const { url } = await sharedRabbitMq();
       app = await startNode(["all", "--port", "0", "--amqp-url", url]);
-      other = await startNode(["serve", "--port", "0", "--amqp-url", url]);
+      other = await startNode(["serve", "--port", "0", "--amqp-url", url, "--no-recorder"]);
     } else {
       app = await startNode(["all", "--port", "0"]);
       other = app;

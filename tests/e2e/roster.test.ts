@@ -20,7 +20,12 @@ const INTERVAL_MS = 1_000;
 
 async function node(mode: "serve" | "work", id: string): Promise<App> {
   const app = await startNode([
-    ...[mode, ...(mode === "serve" ? ["--port", "0"] : []), "--amqp-url", rabbit.url],
+    ...[
+      mode,
+      ...(mode === "serve" ? ["--port", "0", "--no-recorder"] : []),
+      "--amqp-url",
+      rabbit.url,
+    ],
     ...["--node-id", id, "--heartbeat-broadcast", `${INTERVAL_MS / 1_000}`],
   ]);
   apps.push(app);

@@ -8,6 +8,7 @@ describe("parseDuration()", () => {
     ["3s", 3_000],
     ["2m", 120_000],
     ["1h", 3_600_000],
+    ["7d", 604_800_000],
     ["1.5s", 1_500],
     ["0.1ms", 1],
     ["0s", 0],
@@ -16,16 +17,18 @@ describe("parseDuration()", () => {
     expect(parseDuration(text)).toBe(expected);
   });
 
-  test.each(["", "3", "s", "-1s", "3 s", "3d", "1e3s", "1h30m", "Infinityms", ".5s"])(
+  test.each(["", "3", "s", "-1s", "3 s", "3w", "1e3s", "1h30m", "Infinityms", ".5s"])(
     "refuses %p and says what is needed",
     (text) => {
       expect(() => parseDuration(text)).toThrow(RangeError);
-      expect(() => parseDuration(text)).toThrow(/"500ms", "3s", "2m" or "1h"/);
+      expect(() => parseDuration(text)).toThrow(/"500ms", "3s", "2m", "1h" or "7d"/);
     },
   );
 
   test("refuses what no timer can wait for", () => {
     expect(() => parseDuration("600h")).toThrow(/at most 2147483647ms/);
+    expect(parseDuration("600h", 1_000 * 86_400_000)).toBe(25 * 86_400_000);
+    expect(() => parseDuration("1001d", 1_000 * 86_400_000)).toThrow(/at most 1000d/);
   });
 });
 

@@ -4,7 +4,7 @@
  * details are for those who may read.
  */
 import type { Hono } from "hono";
-import { type FrontHealth, type NodeHealth, obstacles } from "../health.ts";
+import { type FrontHealth, type NodeHealth, obstacles, warnings } from "../health.ts";
 import type { AppEnv, Fail } from "../exchange.ts";
 import { VERSION } from "../../version.ts";
 
@@ -31,6 +31,8 @@ export function addHealthRoutes(app: Hono<AppEnv>, routes: HealthRoutes): void {
         ? Response.json({ status: "ready" })
         : fail({ name: "not-ready", detail: "The details need a token" });
     }
+    const events = health.jobEvents?.();
+    const warned = warnings(health);
     const facts = {
       node: health.node,
       version: VERSION,
@@ -38,6 +40,9 @@ export function addHealthRoutes(app: Hono<AppEnv>, routes: HealthRoutes): void {
       ...(health.heartbeat === undefined ? {} : { heartbeat: health.heartbeat() }),
       ...(calls === undefined ? {} : { calls }),
       ...(health.worker === undefined ? {} : { worker: health.worker() }),
+      ...(health.recorder === undefined ? {} : { recorder: health.recorder() }),
+      ...(events === undefined ? {} : { jobEvents: events }),
+      ...(warned.length === 0 ? {} : { warnings: warned }),
     };
     return isReady
       ? Response.json({ status: "ready", ...facts })
