@@ -23,14 +23,17 @@ import { addAcceptRoutes } from "./routes/accept_jobs.ts";
 import { addChannelRoutes } from "./routes/channels.ts";
 import type { Channels } from "../pubsub/channels.ts";
 import { addCallRoute } from "./routes/call.ts";
+import { addDeadLetterRoutes } from "./routes/dead_letters.ts";
 import { addExchangesRoute } from "./routes/exchanges.ts";
 import { addHealthRoutes } from "./routes/health.ts";
 import { addIndexRoutes } from "./routes/index.ts";
+import { addJobChangeRoutes } from "./routes/job_changes.ts";
 import { addJobEventsRoute } from "./routes/job_events.ts";
 import { addJobRoutes } from "./routes/jobs.ts";
 import { addNodesRoute, type NodeList } from "./routes/nodes.ts";
 import { addParallelRoute } from "./routes/parallel.ts";
 import { addQueuesRoutes } from "./routes/queues.ts";
+import { addScheduleRoutes } from "./routes/schedules.ts";
 import { addTasksRoute } from "./routes/tasks.ts";
 
 const log = getLogger(["coxswain", "http"]);
@@ -95,6 +98,9 @@ export function createApp(deps: AppDeps): HttpApp {
     const format = { exposeErrors, redactOf: jobs.redactOf };
     addAcceptRoutes(app, { ...jobs, maxBodyBytes, fail, clock });
     addJobRoutes(app, { ...jobs, format, fail, clock });
+    addJobChangeRoutes(app, { ...jobs, format, fail });
+    addDeadLetterRoutes(app, { ...jobs, format, fail });
+    addScheduleRoutes(app, { ...jobs, fail });
     addJobEventsRoute(app, { ...jobs, format, fail });
   }
   if (channels !== undefined) addChannelRoutes(app, { channels, maxBodyBytes, fail, clock });

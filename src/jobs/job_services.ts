@@ -2,10 +2,12 @@
 import type { Broker } from "../broker/broker.ts";
 import { type Clock, systemClock } from "../lifecycle/clock.ts";
 import type { TaskDirectory } from "../nodes/announcement.ts";
+import { StoreAwayError } from "../store/errors.ts";
 import type { Store } from "../store/store.ts";
 import type { TaskDescriptor } from "../tasks/descriptor.ts";
 import { Enqueuer } from "./enqueuer.ts";
 import { JobLookup } from "./job_lookup.ts";
+import { JobOperations } from "./operations.ts";
 import { JobWatcher } from "./watch.ts";
 import { YoungJobs } from "./young_jobs.ts";
 
@@ -28,7 +30,9 @@ export interface JobServices {
   readonly acceptor: Enqueuer;
   readonly lookup: JobLookup;
   readonly watcher: JobWatcher;
+  /** Absent, both: this node keeps no records. */
   readonly store?: Store;
+  readonly operations?: JobOperations;
   /** What a task wants hidden, as its workers say now. */
   readonly redactOf: (task: string) => TaskDescriptor["redact"];
 }
@@ -41,7 +45,20 @@ export function createJobServices(options: JobServicesOptions): JobServices {
   const young = new YoungJobs(clock);
   const lookup = new JobLookup({ ...kept, young, clock });
   return {
-    ...kept,
+    ...(store === undefined ? {} : {
+      store,
+      operations: new JobOperations({
+        broker,
+        store,
+        directory,
+        find: async (id) => {
+          const found = await lookup.find(id);
+          if (found.kind === "store_away") throw new StoreAwayError(found.message);
+          return found.kind === "found" ? found.job : undefined;
+        },
+        clock,
+      }),
+    }),
     lookup,
     acceptor: new Enqueuer({
       ...kept,

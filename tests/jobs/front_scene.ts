@@ -2,14 +2,15 @@
  * A front that accepts, shows and follows jobs, without a socket: on the broker inside the program, with
  * a store of its own and somebody who records what happens; and, where asked for, a worker.
  */
-import type { Broker, Consumer } from "../../src/broker/broker.ts";
+import type { Broker } from "../../src/broker/broker.ts";
 import { EmbeddedBroker } from "../../src/broker/embedded/embedded_broker.ts";
-import { RECORDER_QUEUE, taskQueue } from "../../src/broker/topology.ts";
+import { CONTROL_EXCHANGE, taskQueue } from "../../src/broker/topology.ts";
 import { Heartbeat } from "../../src/heartbeat/ticker.ts";
 import { createApp, type HttpApp } from "../../src/http/app.ts";
 import { JobEventPublisher } from "../../src/jobs/event_publisher.ts";
-import { decodeJobEvents, type JobEvent } from "../../src/jobs/job_event.ts";
+import type { JobEvent } from "../../src/jobs/job_event.ts";
 import { createJobServices, type JobServices } from "../../src/jobs/job_services.ts";
+import { Recorder } from "../../src/jobs/recorder/recorder.ts";
 import { enqueueAsks } from "../../src/jobs/enqueue_asks.ts";
 import { NodesChannel } from "../../src/nodes/nodes_channel.ts";
 import { SqliteStore } from "../../src/store/sqlite/sqlite_store.ts";
@@ -62,8 +63,7 @@ export class FrontScene implements AsyncDisposable {
   readonly #nodes: NodesChannel;
   readonly #worker: Worker;
   #isWorking = false;
-  #recorder: Consumer | undefined;
-  #recording: Promise<void> | undefined;
+  #recorder: Recorder | undefined;
 
   private constructor(folder: Folder, broker: Broker, options: FrontSceneOptions) {
     const { keeps = true, maxUnderway = 10_000, maxWatches = 100 } = options;
@@ -113,6 +113,7 @@ export class FrontScene implements AsyncDisposable {
     await scene.#nodes.start();
     await scene.#remember(tasks);
     await broker.declareQueue(taskQueue(QUEUE, "classic"));
+    await broker.declareExchange(CONTROL_EXCHANGE);
     await scene.jobs.acceptor.start();
     if (records) await scene.record();
     if (works) await scene.work();
@@ -137,18 +138,20 @@ export class FrontScene implements AsyncDisposable {
     await this.#worker.start();
   }
 
-  /** Records what happens from now on. */
+  /** Records what happens from now on, and publishes what is due. */
   async record(): Promise<void> {
-    await JobEventPublisher.declare(this.broker);
-    const recorder = await this.broker.consume(RECORDER_QUEUE.name, { prefetch: 100 });
+    const recorder = new Recorder({
+      broker: this.broker,
+      store: this.store,
+      nodes: this.#nodes,
+      node: "front",
+      queueType: "classic",
+      keepResultsMs: 86_400_000,
+      keepDeadLettersMs: 86_400_000,
+      refused: (reason) => console.error(reason),
+    });
     this.#recorder = recorder;
-    this.#recording = (async () => {
-      for await (const delivery of recorder) {
-        const decoded = decodeJobEvents(delivery.message.body);
-        if (decoded.kind === "events") await this.store.recordEvents(decoded.events);
-        delivery.ack();
-      }
-    })();
+    await recorder.start();
   }
 
   /** Publishes events, as a worker does. */
@@ -161,6 +164,10 @@ export class FrontScene implements AsyncDisposable {
     return Promise.resolve(
       this.app.request(path, { method: "POST", body: JSON.stringify(body), headers }),
     );
+  }
+
+  delete(path: string): Promise<Response> {
+    return Promise.resolve(this.app.request(path, { method: "DELETE" }));
   }
 
   get(path: string, init: RequestInit = {}): Promise<Response> {
@@ -186,8 +193,7 @@ export class FrontScene implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#isWorking) await this.#worker.stop(AbortSignal.abort());
     await this.jobs.watcher.stop();
-    await this.#recorder?.close();
-    await this.#recording;
+    await this.#recorder?.stop(AbortSignal.abort());
     await this.#nodes.stop();
     await this.broker.stop();
     await this.store.close();
