@@ -1,5 +1,12 @@
 /** What a command line asks for, parsed and checked: all that the composition root needs to know. */
-import type { CallConfig, ListConfig, NodeConfig, PublishConfig } from "../config/config.ts";
+import type {
+  CallConfig,
+  ListConfig,
+  NodeConfig,
+  PublishConfig,
+  RecordsConfig,
+} from "../config/config.ts";
+import type { RecordsAction } from "./records_words.ts";
 import type { QueueAction } from "./queues_command.ts";
 
 export type Command =
@@ -27,7 +34,9 @@ export type Command =
     readonly config: PublishConfig;
     readonly channel?: string;
     readonly message: string;
-  };
+  }
+  /** Ask a front about jobs, dead letters or schedules, or change them. */
+  | { readonly kind: "records"; readonly config: RecordsConfig; readonly action: RecordsAction };
 
 /** What comes of a command line. */
 export type Parsed =

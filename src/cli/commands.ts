@@ -145,6 +145,46 @@ export const COMMANDS: Readonly<Record<Mode, CommandText>> = {
       ["app publish chat.room1 '\"hello\"'", "to a channel"],
     ],
   },
+  job: {
+    brief: "Submit, show, list, cancel, retry or watch jobs.",
+    description: [
+      "Asks a front. submit prints the job's id; with --wait it waits for the end and prints the " +
+      "result. get shows a job, list the youngest ones. cancel keeps a job from running, or stops " +
+      "it; retry tries one again that has ended. watch follows one to its end.",
+      "Exit codes: 0 well; 1 the job failed or was cancelled, 4 it timed out, expired or did not " +
+      "end within --wait (where its end was waited for); 2 wrong usage, no such job or task; 3 no " +
+      "front, broker or store.",
+    ],
+    usage: "[FLAGS] submit TASK [INPUT] | list | get|cancel|retry|watch ID",
+    examples: [
+      ["app job submit images.resize '{\"width\":64}' --delay 10m", "prints the job's id"],
+      ["app job submit math.add '[1,2]' --wait 30s", "prints 3"],
+      ["app job list --state queued,running --task images.resize", "what is under way"],
+      ["app job watch 01900000-0000-7000-8000-000000000000", "its progress, to its end"],
+    ],
+  },
+  "dead-letters": {
+    brief: "List and show jobs that were given up; retry or purge them.",
+    description: [
+      "Asks a front for the jobs that no attempt is left for, that were refused or that killed their " +
+      "worker, with their stories. One is named by its id; many need --every, or --task.",
+    ],
+    usage: "[FLAGS] [list | show ID | retry [ID] | purge [ID]]",
+    examples: [
+      ["app dead-letters", "list them"],
+      ["app dead-letters retry --task images.resize", "try all of one task again"],
+      ["app dead-letters purge --every", "throw all of them away"],
+    ],
+  },
+  schedules: {
+    brief: "List schedules; run one now, pause or resume it.",
+    description: ["Asks a front when schedules fire next, and when they did last."],
+    usage: "[FLAGS] [list | run|pause|resume NAME]",
+    examples: [
+      ["app schedules", "list them"],
+      ["app schedules run nightly", "make its job now"],
+    ],
+  },
 };
 
 export const PROGRAM_BRIEF =

@@ -96,6 +96,24 @@ export class FrontClient implements Caller, QueueSource, MessageSink {
     return this.#post(`/channels/${encodeURIComponent(channel)}`, message);
   }
 
+  /**
+   * One request, whatever its answer's status is.
+   * @throws StartupError where no front answers, or it does not let us in.
+   */
+  request(path: string, init: RequestInit = {}): Promise<Response> {
+    return this.#ask(path, init);
+  }
+
+  /** The text of an answer that is well. @throws StartupError telling the front's refusal. */
+  async text(path: string, init: RequestInit = {}): Promise<string> {
+    const response = await this.#ask(path, init);
+    const text = await response.text();
+    if (response.ok) return text;
+    throw new StartupError(`The front at ${this.#front.url} refused: ${problemOf(text).detail}`, {
+      exitCode: response.status >= 500 ? EXIT.noBroker : EXIT.wrongUsage,
+    });
+  }
+
   async #post(path: string, message?: PublishedMessage): Promise<string> {
     const response = await this.#ask(path, {
       method: "POST",

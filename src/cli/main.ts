@@ -66,6 +66,10 @@ async function runCommand(
       return await runListCommand(command, output, loadRoot);
     case "publish":
       return await runPublishCommand(command, output, loadRoot);
+    case "records": {
+      const { runRecords } = await import("./records_command.ts");
+      return await runRecords(command, output, { readStdin, interrupt: interruption() });
+    }
   }
 }
 

@@ -14,6 +14,7 @@ import { VERSION } from "../version.ts";
 import type { Command, Parsed } from "./command.ts";
 import { PROGRAM_BRIEF, PROGRAM_NOTES } from "./commands.ts";
 import { EXIT } from "./exit_code.ts";
+import { readRecordsWords } from "./records_words.ts";
 import { QUEUE_ACTIONS } from "./queues_command.ts";
 import { commandParser, MODES, paragraphs, programParser, type Words } from "./parser.ts";
 
@@ -154,6 +155,12 @@ function commandOf(config: Config, words: Words): Command | { readonly mistake: 
       return queuesCommand(config, words.rest ?? []);
     case "publish":
       return publishCommand(config, words.rest ?? []);
+    case "job":
+    case "dead-letters":
+    case "schedules": {
+      const read = readRecordsWords(config, words.rest ?? []);
+      return "mistake" in read ? read : { kind: "records", config, action: read.action };
+    }
   }
 }
 

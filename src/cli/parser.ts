@@ -23,7 +23,7 @@ export interface Words {
   readonly task?: string | undefined;
   /** INPUT of `call`. */
   readonly input?: string | undefined;
-  /** What follows `queues` and `publish`. */
+  /** What follows `queues`, `publish`, `job`, `dead-letters` and `schedules`. */
   readonly rest?: readonly string[];
 }
 
@@ -39,6 +39,9 @@ export const MODES: readonly Mode[] = [
   "tasks",
   "nodes",
   "queues",
+  "job",
+  "dead-letters",
+  "schedules",
 ];
 
 /** All commands: for help, completion, and words that are no command. */
@@ -52,6 +55,9 @@ export function programParser(programName: string): WordsParser {
     commandParser("tasks", programName),
     commandParser("nodes", programName),
     commandParser("queues", programName),
+    commandParser("job", programName),
+    commandParser("dead-letters", programName),
+    commandParser("schedules", programName),
   );
 }
 
@@ -107,6 +113,16 @@ function wordsParser(mode: Mode, flags: Parser<"sync", Flags, unknown>): WordsPa
           description: [text("pause, resume or purge, and the name of a queue [list them]")],
         })),
       });
+    case "job":
+    case "dead-letters":
+    case "schedules":
+      return object({
+        mode: constant(mode),
+        flags,
+        rest: multiple(argument(word("ACTION …"), {
+          description: [text(RECORD_WORDS[mode])],
+        })),
+      });
     case "all":
     case "serve":
     case "work":
@@ -115,6 +131,12 @@ function wordsParser(mode: Mode, flags: Parser<"sync", Flags, unknown>): WordsPa
       return object({ mode: constant(mode), flags });
   }
 }
+
+const RECORD_WORDS = {
+  job: "submit TASK [INPUT], get ID, list, cancel ID, retry ID or watch ID",
+  "dead-letters": "list, show ID, retry [ID] or purge [ID] [list]",
+  schedules: "list, run NAME, pause NAME or resume NAME [list]",
+} as const;
 
 /**
  * Flags of all settings, those without a meaning here hidden: they are known, so that they can be

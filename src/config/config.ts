@@ -253,6 +253,33 @@ export interface PublishConfig {
   readonly log: LogConfig;
 }
 
-export type Config = NodeConfig | CallConfig | ListConfig | PublishConfig;
+/** `app job`, `app dead-letters` and `app schedules`, without the words that say what to do. */
+export interface RecordsConfig {
+  readonly mode: "job" | "dead-letters" | "schedules";
+  readonly target: Extract<CallTarget, { readonly kind: "front" }>;
+  /** Of a job that is submitted. */
+  readonly options: CallSettings & {
+    readonly delayMs?: number;
+    /** As it was given; the front reads it. */
+    readonly eta?: string;
+    readonly retries?: number;
+    readonly unique?: string;
+    readonly idempotencyKey?: string;
+  };
+  /** How long to wait for a job's end. */
+  readonly waitMs?: number;
+  /** What is listed, or retried or purged together. */
+  readonly filter: {
+    readonly states: readonly string[];
+    readonly task?: string;
+    readonly limit: number;
+    readonly cursor?: string;
+    readonly every: boolean;
+  };
+  readonly json: boolean;
+  readonly log: LogConfig;
+}
+
+export type Config = NodeConfig | CallConfig | ListConfig | PublishConfig | RecordsConfig;
 /** The commands that settings belong to. */
 export type Mode = Config["mode"];

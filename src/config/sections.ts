@@ -19,6 +19,7 @@ import type {
   NodeIdentity,
   PublishConfig,
   RecorderConfig,
+  RecordsConfig,
   WatchConfig,
   WorkerConfig,
 } from "./config.ts";
@@ -100,6 +101,10 @@ export function buildConfig(mode: Mode, draft: Draft, surroundings: Surroundings
       return listConfig(mode, draft, surroundings);
     case "publish":
       return publishConfig(draft, surroundings);
+    case "job":
+    case "dead-letters":
+    case "schedules":
+      return recordsConfig(mode, draft);
   }
 }
 
@@ -285,7 +290,7 @@ function publishConfig(draft: Draft, surroundings: Surroundings): PublishConfig 
   const tokens = tokenToSend(draft);
   const target = callTarget(draft, tokens);
   const broker = target.kind === "broker" ? target.broker : undefined;
-  for (const key of ["key", "messageHeader", "type", "persistent", "wait"] as const) {
+  for (const key of ["key", "messageHeader", "type", "persistent", "noWait"] as const) {
     if (!given.has(key) || values.exchange !== undefined) continue;
     draft.refuse(["exchange", key], `${flagOf(key)} has a meaning with --exchange alone`);
   }
@@ -298,11 +303,42 @@ function publishConfig(draft: Draft, surroundings: Surroundings): PublishConfig 
       key: values.key ?? "",
       headers: Object.fromEntries(values.messageHeader ?? []),
       isPersistent: values.persistent,
-      isAwaited: values.wait,
+      isAwaited: !values.noWait,
       ...(values.type === undefined ? {} : { type: values.type }),
     },
     json: values.json,
     log: logSection(draft, "warning", tokens, broker),
+  };
+}
+
+function recordsConfig(mode: RecordsConfig["mode"], draft: Draft): RecordsConfig {
+  const { values } = draft;
+  const { delay, eta, retries, unique, idempotencyKey, wait, state, task, limit, cursor } = values;
+  const tokens = tokenToSend(draft);
+  if (delay !== undefined && eta !== undefined) {
+    draft.refuse(["delay", "eta"], "--delay and --eta: give one of the two");
+  }
+  return {
+    mode,
+    target: frontTarget(draft, tokens),
+    options: {
+      ...callSettings(draft),
+      ...(delay === undefined ? {} : { delayMs: delay }),
+      ...(eta === undefined ? {} : { eta }),
+      ...(retries === undefined ? {} : { retries }),
+      ...(unique === undefined ? {} : { unique }),
+      ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
+    },
+    ...(wait === undefined ? {} : { waitMs: wait }),
+    filter: {
+      states: state ?? [],
+      ...(task === undefined ? {} : { task }),
+      limit,
+      ...(cursor === undefined ? {} : { cursor }),
+      every: values.every,
+    },
+    json: values.json,
+    log: logSection(draft, "warning", tokens),
   };
 }
 

@@ -53,8 +53,11 @@ const FRONTS = ["all", "serve"] as const;
 const WORKERS = ["all", "work"] as const;
 const LISTS = ["tasks", "nodes", "queues"] as const;
 const CALLERS = ["call", "publish", ...LISTS] as const;
+/** Commands that only a front can answer, which keeps the records. */
+const RECORDS = ["job", "dead-letters", "schedules"] as const;
+const ASKERS = [...CALLERS, ...RECORDS] as const;
 const BROKER = [...NODES, ...CALLERS] as const;
-const EVERYWHERE = [...NODES, ...CALLERS] as const;
+const EVERYWHERE = [...NODES, ...ASKERS] as const;
 
 const host = matching("HOST", /^(?:[^\s/@?#[\]]+|\[[0-9a-f:.]+\])$/i, "a host name or an address");
 const file = text("FILE", "the path of a file");
@@ -73,7 +76,7 @@ const MAX_KEPT_MS = 36_500 * DAY_MS;
 export const SETTINGS = {
   url: one({
     group: "Call",
-    modes: CALLERS,
+    modes: ASKERS,
     reader: urlOf(["http:", "https:"], "http://127.0.0.1:8888"),
     defaultText: "http://127.0.0.1:8888",
     help: "front to ask",
@@ -81,7 +84,7 @@ export const SETTINGS = {
   }),
   timeout: one({
     group: "Call",
-    modes: ["call"],
+    modes: ["call", "job"],
     sources: "flag",
     reader: duration({ minMs: 1 }),
     defaultText: "the task's own limit, which also caps it",
@@ -89,15 +92,15 @@ export const SETTINGS = {
   }),
   expires: one({
     group: "Call",
-    modes: ["call"],
+    modes: ["call", "job"],
     sources: "flag",
     reader: duration({ minMs: 1 }),
-    defaultText: "the front's, 30s",
-    help: "how long the call may wait for a worker",
+    defaultText: { call: "the front's, 30s", job: "for ever" },
+    help: "how long it may wait for a worker",
   }),
   priority: one({
     group: "Call",
-    modes: ["call"],
+    modes: ["call", "job"],
     sources: "flag",
     reader: wholeNumber({ min: 0, max: 10 }),
     defaultText: "0",
@@ -105,19 +108,103 @@ export const SETTINGS = {
   }),
   queue: one({
     group: "Call",
-    modes: ["call"],
+    modes: ["call", "job"],
     sources: "flag",
     reader: queueName,
     defaultText: "where the task is announced",
-    help: "queue to send the call to",
+    help: "queue to send it to",
   }),
   header: many({
     group: "Call",
-    modes: ["call"],
+    modes: ["call", "job"],
     sources: "flag",
     reader: taskHeader,
     separator: "\n",
     help: "header for the task, such as x-user:7; may be repeated",
+  }),
+  delay: one({
+    group: "Call",
+    modes: ["job"],
+    sources: "flag",
+    reader: duration({ minMs: 1 }),
+    help: "start the job no sooner than so long from now",
+  }),
+  eta: one({
+    group: "Call",
+    modes: ["job"],
+    sources: "flag",
+    reader: text("INSTANT", "an instant such as 2030-01-31T03:00:00Z"),
+    help: "start the job no sooner than at this instant",
+  }),
+  retries: one({
+    group: "Call",
+    modes: ["job"],
+    sources: "flag",
+    reader: wholeNumber({ min: 0, max: 1_000 }),
+    defaultText: "the task's own, 3",
+    help: "attempts after the first",
+  }),
+  unique: one({
+    group: "Call",
+    modes: ["job"],
+    sources: "flag",
+    reader: text("KEY"),
+    help: "while a job with this key is unfinished there is no second one",
+  }),
+  idempotencyKey: one({
+    group: "Call",
+    modes: ["job"],
+    sources: "flag",
+    reader: text("KEY"),
+    help: "the same key with the same request is the same job, for 24 hours",
+  }),
+  wait: one({
+    group: "Call",
+    modes: ["job"],
+    sources: "flag",
+    reader: duration({ minMs: 1 }),
+    defaultText: "not at all",
+    help: "how long to wait for the job's end",
+  }),
+  state: many({
+    group: "Call",
+    modes: ["job"],
+    sources: "flag",
+    reader: text("STATE"),
+    separator: ",",
+    flagSeparator: ",",
+    defaultText: "all",
+    help: "list jobs in these states, such as queued,running",
+  }),
+  task: one({
+    group: "Call",
+    modes: ["job", "dead-letters"],
+    sources: "flag",
+    reader: text("TASK"),
+    defaultText: "all",
+    help: "only those of this task",
+  }),
+  limit: one({
+    group: "Call",
+    modes: ["job", "dead-letters"],
+    sources: "flag",
+    reader: wholeNumber({ min: 1, max: 1_000 }),
+    fallback: 50,
+    help: "list so many at most, the youngest first",
+  }),
+  cursor: one({
+    group: "Call",
+    modes: ["job", "dead-letters"],
+    sources: "flag",
+    reader: text("CURSOR"),
+    help: "list those after the page that named it",
+  }),
+  every: onOff({
+    group: "Call",
+    modes: ["dead-letters"],
+    sources: "flag",
+    fallback: false,
+    help: "retry or purge all of them, or all of one --task",
   }),
   exchange: one({
     group: "Call",
@@ -156,16 +243,16 @@ export const SETTINGS = {
     fallback: true,
     help: "do not have it kept on disk",
   }),
-  wait: onOff({
+  noWait: onOff({
     group: "Call",
     modes: ["publish"],
     sources: "flag",
-    fallback: true,
+    fallback: false,
     help: "do not wait until the broker has taken it",
   }),
   json: onOff({
     group: "Call",
-    modes: CALLERS,
+    modes: ASKERS,
     sources: "flag",
     fallback: false,
     help: "print JSON on one line, exactly as it came, for programs",
@@ -187,7 +274,7 @@ export const SETTINGS = {
   }),
   token: one({
     group: "Front",
-    modes: [...FRONTS, ...CALLERS],
+    modes: [...FRONTS, ...ASKERS],
     reader: token,
     isSecret: true,
     refusesBlank: true,
@@ -198,11 +285,14 @@ export const SETTINGS = {
       nodes: "bearer token to send to the front",
       queues: "bearer token to send to the front",
       publish: "bearer token to send to the front",
+      job: "bearer token to send to the front",
+      "dead-letters": "bearer token to send to the front",
+      schedules: "bearer token to send to the front",
     },
   }),
   tokenFile: one({
     group: "Front",
-    modes: [...FRONTS, ...CALLERS],
+    modes: [...FRONTS, ...ASKERS],
     reader: file,
     isPath: true,
     refusesBlank: true,
@@ -606,6 +696,9 @@ export const SETTINGS = {
       nodes: "warning",
       queues: "warning",
       publish: "warning",
+      job: "warning",
+      "dead-letters": "warning",
+      schedules: "warning",
     },
     help: "least level to log; logs go to stderr",
   }),

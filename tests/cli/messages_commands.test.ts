@@ -232,7 +232,7 @@ describe("app publish", () => {
     [["--exchange", "e", "--type", "topik", "a"], /--type topik: expected one of fanout/],
     [["--exchange", "e", "--message-header", "x", "a"], /expected a header such as color:red/],
     [["--key", "k", "c", "m"], /--key has a meaning with --exchange alone/],
-    [["--no-wait", "c", "m"], /--wait has a meaning with --exchange alone/],
+    [["--no-wait", "c", "m"], /--no-wait has a meaning with --exchange alone/],
   ];
   for (const [words, message] of mistakes) {
     test(`refuses ${JSON.stringify(words)}`, () => {
