@@ -104,14 +104,21 @@ export async function runLedger(options: LedgerOptions): Promise<LedgerReport> {
   const url = `http://127.0.0.1:${port}`;
   await until("the front knows the task", 30_000, async () => {
     const tasks: unknown = await json(`${url}/tasks`);
-    return JSON.stringify(tasks).includes("ledger.write");
+    return tasks !== undefined && JSON.stringify(tasks).includes("ledger.write");
   });
 
   const startedAt = performance.now();
   const accepted = new Map<string, number>();
   let unanswered = 0;
   let attempted = 0;
+  /** Until it is accepted, as a client would that must not lose it. */
   const submit = async (n: number) => {
+    while (!await submitOnce(n)) {
+      unanswered++;
+      await Bun.sleep(100);
+    }
+  };
+  const submitOnce = async (n: number) => {
     const query = n < options.delayed ? "?delay=3s" : "";
     const isRetrying = n >= options.delayed && n < options.delayed + options.retrying;
     attempted++;
@@ -122,13 +129,13 @@ export async function runLedger(options: LedgerOptions): Promise<LedgerReport> {
         signal: AbortSignal.timeout(15_000),
       });
       const body: unknown = await response.json();
-      if (response.status === 202 && isWithId(body)) return void accepted.set(body.id, n);
+      if (response.status !== 202 || !isWithId(body)) return false;
+      accepted.set(body.id, n);
+      return true;
     } catch (error) {
       if (!(error instanceof Error)) throw error;
+      return false;
     }
-    unanswered++;
-    // Whoever gets no 202 tries something else; here: waits a little, so that the front may be back.
-    await Bun.sleep(50);
   };
 
   const chaos = new Chaos(options, front, workers, rabbit, say);
