@@ -26,6 +26,8 @@ const log = getLogger(["coxswain", "recorder"]);
 const POLL_MS = 1_000;
 /** Jobs of one page; fewer where they are large. */
 const PAGE = { first: 16, max: 256, budgetBytes: 16 * 2 ** 20 } as const;
+/** Before it is looked again whether what was told has been recorded. */
+const BEHIND_PAUSE_MS = 100;
 /** A job that cannot be published is tried again after these pauses, and then given up. */
 const REFUSED_PAUSES_MS: readonly number[] = [1_000, 5_000, 30_000];
 /** Of more that cannot be published, the further ones are given up at once. */
@@ -37,6 +39,8 @@ export interface DueJobsOptions {
   readonly node: string;
   readonly queueType: "classic" | "quorum";
   readonly clock: Clock;
+  /** Whether all has been recorded that was told until a moment ago. */
+  readonly isCaughtUp: () => Promise<boolean>;
   /** Told of each job that was published or given up, with the event that says so. */
   readonly recorded: (jobs: readonly Job[], events: readonly JobEvent[]) => void;
 }
@@ -89,16 +93,30 @@ export class DueJobs implements PatientLoop {
     await this.#recordPublished();
     const now = clock.now();
     const page = await store.due(now, this.#pageSize + this.#refused.size);
-    const jobs = page.filter(({ id }) => (this.#refused.get(id)?.again ?? 0) <= now);
+    const ready = page.filter(({ id }) => (this.#refused.get(id)?.again ?? 0) <= now);
+    const jobs = await this.#withoutThoseOnTheirWay(ready);
     for (const { id, dueAt = now } of jobs) {
       if (this.#suspects > 0 && dueAt < this.#begunAt) this.#uncertain.add(id);
       this.#suspects--;
     }
     if (signal.aborted) return 0;
+    if (jobs.length === 0 && ready.length > 0) return BEHIND_PAUSE_MS;
     if (jobs.length === 0) return await this.#untilNext(now, page.length > 0);
     await this.#publishAll(jobs, now);
     this.#sizePage(jobs);
     return 0;
+  }
+
+  /**
+   * Who accepts a job with a key publishes it himself, and tells so: as long as that news may be on its
+   * way, the job would be published twice.
+   */
+  async #withoutThoseOnTheirWay(jobs: readonly Job[]): Promise<readonly Job[]> {
+    const isOthers = ({ state, terms }: Job) =>
+      state === "scheduled" && terms?.etaAt === undefined &&
+      (terms?.uniqueKey ?? terms?.idempotencyKey) !== undefined;
+    if (!jobs.some(isOthers) || await this.#options.isCaughtUp()) return jobs;
+    return jobs.filter((job) => !isOthers(job));
   }
 
   async #untilNext(now: number, isSomeRefused: boolean): Promise<number> {

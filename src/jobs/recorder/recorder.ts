@@ -102,7 +102,16 @@ export class Recorder implements Component {
       recorded: (jobs) => this.#recorded(jobs),
     });
     this.#letters = new DeadLetters({ broker, store, clock, recorded: made });
-    this.#due = new DueJobs({ broker, store, node, queueType, clock, recorded: made });
+    const isCaughtUp = () => this.#isCaughtUp();
+    this.#due = new DueJobs({
+      broker,
+      store,
+      node,
+      queueType,
+      clock,
+      isCaughtUp,
+      recorded: made,
+    });
     this.#schedules = new Schedules({
       store,
       nodes,
@@ -111,7 +120,6 @@ export class Recorder implements Component {
     });
     const { keepResultsMs, keepDeadLettersMs } = options;
     const retention = new RetentionLoop({ store, clock, keepResultsMs, keepDeadLettersMs });
-    const isCaughtUp = () => this.#isCaughtUp();
     const overdue = new Overdue({ store, clock, isCaughtUp, recorded: made });
     this.#lease = new LeaseHolder({
       store,
