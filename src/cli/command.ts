@@ -5,6 +5,7 @@ import type {
   NodeConfig,
   PublishConfig,
   RecordsConfig,
+  SubscribeConfig,
 } from "../config/config.ts";
 import type { RecordsAction } from "./records_words.ts";
 import type { QueueAction } from "./queues_command.ts";
@@ -35,6 +36,8 @@ export type Command =
     readonly channel?: string;
     readonly message: string;
   }
+  /** Print what is published on channels. */
+  | { readonly kind: "subscribe"; readonly config: SubscribeConfig; readonly pattern: string }
   /** Ask a front about jobs, dead letters or schedules, or change them. */
   | { readonly kind: "records"; readonly config: RecordsConfig; readonly action: RecordsAction };
 

@@ -145,6 +145,26 @@ export const COMMANDS: Readonly<Record<Mode, CommandText>> = {
       ["app publish chat.room1 '\"hello\"'", "to a channel"],
     ],
   },
+  subscribe: {
+    brief: "Print what is published on channels.",
+    description: [
+      "Follows channels by way of a front, or past any front over RabbitMQ where --amqp-url names " +
+      "one, and prints one line a message: its channel and its content, or with --json all of it. " +
+      "A front that goes away is asked again, for what came after the last message.",
+      "What may have been missed is said on stderr, and with --json in a line of its own.",
+      "Exit codes: 0 by Ctrl-C or after --count, 2 wrong usage, 3 no front or no broker.",
+    ],
+    usage: "[FLAGS] PATTERN",
+    examples: [
+      ["app subscribe chat.room1", "one channel"],
+      [
+        "app subscribe 'orders.*' --json",
+        "every channel of two words that begins so, for programs",
+      ],
+      ["app subscribe '#' --count 1", "the next message, whatever it is"],
+      ["app subscribe 'nodes.#' --amqp-url amqp://localhost", "past any front"],
+    ],
+  },
   job: {
     brief: "Submit, show, list, cancel, retry or watch jobs.",
     description: [

@@ -6,9 +6,11 @@ import type {
   ListConfig,
   NodeConfig,
   PublishConfig,
+  SubscribeConfig,
 } from "../config/config.ts";
 import type { Restarts } from "./node.ts";
 import type { MessageSink } from "./publish_command.ts";
+import type { ChannelSource } from "./subscribe_command.ts";
 import type { QueueSource } from "./queues_command.ts";
 
 /** What only the program's entry knows. */
@@ -43,6 +45,11 @@ export interface Watching extends Restarts {
   onWorker(reload: (change: string) => Promise<void>): void;
   /** It has started. */
   onReady(): void;
+}
+
+/** Channels over a connection of their own. */
+export interface OpenChannels extends ChannelSource {
+  close(): Promise<void>;
 }
 
 export interface CompositionRoot {
@@ -81,4 +88,14 @@ export interface CompositionRoot {
     broker: AmqpBrokerConfig,
     signal: AbortSignal,
   ): Promise<OpenSink>;
+  /**
+   * @param pattern what will be subscribed to.
+   * @throws BrokerAwayError or BrokerRefusedError when the broker cannot be had.
+   */
+  openBrokerChannels(
+    config: SubscribeConfig,
+    broker: AmqpBrokerConfig,
+    pattern: string,
+    signal: AbortSignal,
+  ): Promise<OpenChannels>;
 }

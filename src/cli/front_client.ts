@@ -114,6 +114,30 @@ export class FrontClient implements Caller, QueueSource, MessageSink {
     });
   }
 
+  /**
+   * Opens an event stream.
+   * @param lastId of the event that was seen last.
+   * @throws StartupError when the front cannot be asked now (exit code 3), or refuses.
+   */
+  async openStream(
+    path: string,
+    lastId: string | undefined,
+    signal: AbortSignal,
+  ): Promise<ReadableStream<Uint8Array>> {
+    const response = await this.#ask(path, {
+      signal,
+      headers: {
+        accept: "text/event-stream",
+        ...(lastId === undefined ? {} : { "last-event-id": lastId }),
+      },
+    });
+    if (response.ok && response.body !== null) return response.body;
+    const { detail } = problemOf(await response.text());
+    throw new StartupError(`The front at ${this.#front.url} refused: ${detail}`, {
+      exitCode: response.status >= 500 || response.status === 429 ? EXIT.noBroker : EXIT.wrongUsage,
+    });
+  }
+
   async #post(path: string, message?: PublishedMessage): Promise<string> {
     const response = await this.#ask(path, {
       method: "POST",

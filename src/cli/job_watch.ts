@@ -77,6 +77,7 @@ function shower(
     hasBar = false;
   };
   return ({ event, data }) => {
+    if (data === undefined) return {};
     const told = recordOf(JSON.parse(data));
     if (config.json) {
       output.print(`${JSON.stringify({ event, data: told })}\n`);

@@ -66,6 +66,8 @@ async function runCommand(
       return await runListCommand(command, output, loadRoot);
     case "publish":
       return await runPublishCommand(command, output, loadRoot);
+    case "subscribe":
+      return await runSubscribeCommand(command, output, loadRoot);
     case "records": {
       const { runRecords } = await import("./records_command.ts");
       return await runRecords(command, output, { readStdin, interrupt: interruption() });
@@ -153,6 +155,33 @@ async function runPublishCommand(
         return await runPublish(config, command, sink, output, readStdin);
       } finally {
         await sink.close();
+      }
+    }
+  }
+}
+
+async function runSubscribeCommand(
+  { config, pattern }: Extract<Command, { kind: "subscribe" }>,
+  output: Output,
+  loadRoot: () => Promise<CompositionRoot>,
+): Promise<number> {
+  const { runSubscribe } = await import("./subscribe_command.ts");
+  const { target } = config;
+  const interrupt = interruption();
+  switch (target.kind) {
+    case "front": {
+      const { FrontChannels } = await import("./front_channels.ts");
+      const { FrontClient } = await import("./front_client.ts");
+      const source = new FrontChannels(new FrontClient(target));
+      return await runSubscribe(config, pattern, source, output, interrupt);
+    }
+    case "broker": {
+      const { openBrokerChannels } = await loadRoot();
+      const source = await openBrokerChannels(config, target.broker, pattern, interrupt);
+      try {
+        return await runSubscribe(config, pattern, source, output, interrupt);
+      } finally {
+        await source.close();
       }
     }
   }

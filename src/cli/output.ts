@@ -5,6 +5,8 @@ import { isatty } from "node:tty";
 export interface Output {
   /** Whether stdout is a terminal. */
   readonly isTerminal: boolean;
+  /** Whoever read stdout has gone away (`| head`): nothing that is printed is read any more. */
+  readonly isReaderGone?: boolean;
   readonly print: (text: string) => void;
   readonly printError: (text: string) => void;
 }
@@ -19,10 +21,16 @@ const STDERR = 2;
 
 /** This process's stdout and stderr. */
 export function processOutput(): Output {
+  let isReaderGone = false;
   return {
     isTerminal: isatty(STDOUT),
-    print: (text) => writeWhole(STDOUT, text),
-    printError: (text) => writeWhole(STDERR, text),
+    get isReaderGone() {
+      return isReaderGone;
+    },
+    print: (text) => {
+      isReaderGone = !writeWhole(STDOUT, text) || isReaderGone;
+    },
+    printError: (text) => void writeWhole(STDERR, text),
   };
 }
 
@@ -33,17 +41,19 @@ const pause = new Int32Array(new SharedArrayBuffer(4));
 /**
  * Writes all of it before it returns, for the process may exit next: a stream's write would be lost.
  * A reader that has gone away (`| head`) is no error.
+ * @returns false where it has.
  */
-export function writeWhole(descriptor: number, text: string): void {
+export function writeWhole(descriptor: number, text: string): boolean {
   let rest: Uint8Array = new TextEncoder().encode(text);
   while (rest.length > 0) {
     try {
       rest = rest.subarray(writeSync(descriptor, rest));
     } catch (error) {
       const code = error instanceof Error && "code" in error ? error.code : undefined;
-      if (code === "EPIPE") return;
+      if (code === "EPIPE") return false;
       if (code !== "EAGAIN") throw error;
       Atomics.wait(pause, 0, 0, PAUSE_MS);
     }
   }
+  return true;
 }

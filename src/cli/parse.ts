@@ -4,11 +4,12 @@
  */
 import { runParserSync } from "@optique/core/facade";
 import { parseSync } from "@optique/core/parser";
-import type { Config, ListConfig, Mode, PublishConfig } from "../config/config.ts";
+import type { Config, ListConfig, Mode, PublishConfig, SubscribeConfig } from "../config/config.ts";
 import { loadConfig } from "../config/load.ts";
 import { formatProblems } from "../config/problem.ts";
 import { flagOf, negatedFlagOf } from "../config/setting.ts";
 import { SETTING_KEYS, settingOf } from "../config/settings.ts";
+import { problemOfPattern } from "../pubsub/channel_name.ts";
 import type { Surroundings } from "../config/surroundings.ts";
 import { VERSION } from "../version.ts";
 import type { Command, Parsed } from "./command.ts";
@@ -155,6 +156,8 @@ function commandOf(config: Config, words: Words): Command | { readonly mistake: 
       return queuesCommand(config, words.rest ?? []);
     case "publish":
       return publishCommand(config, words.rest ?? []);
+    case "subscribe":
+      return subscribeCommand(config, words.rest ?? []);
     case "job":
     case "dead-letters":
     case "schedules": {
@@ -193,6 +196,21 @@ function publishCommand(
   return first === undefined || second === undefined || words.length > 2
     ? { mistake: "Expected --exchange NAME and a MESSAGE, or a CHANNEL and a MESSAGE" }
     : { kind: "publish", config, channel: first, message: second };
+}
+
+function subscribeCommand(
+  config: SubscribeConfig,
+  [pattern, ...more]: readonly string[],
+): Command | { readonly mistake: string } {
+  if (pattern === undefined || more.length > 0) {
+    return {
+      mistake: 'One PATTERN is expected; quote it, for shells have a meaning for "*" and "#"',
+    };
+  }
+  const problem = problemOfPattern(pattern);
+  return problem === undefined
+    ? { kind: "subscribe", config, pattern }
+    : { mistake: `Channel ${JSON.stringify(pattern)} ${problem}` };
 }
 
 function helpHint(programName: string, mode?: string): string {

@@ -23,7 +23,7 @@ export interface Words {
   readonly task?: string | undefined;
   /** INPUT of `call`. */
   readonly input?: string | undefined;
-  /** What follows `queues`, `publish`, `job`, `dead-letters` and `schedules`. */
+  /** What follows `queues`, `publish`, `subscribe`, `job`, `dead-letters` and `schedules`. */
   readonly rest?: readonly string[];
 }
 
@@ -36,6 +36,7 @@ export const MODES: readonly Mode[] = [
   "work",
   "call",
   "publish",
+  "subscribe",
   "tasks",
   "nodes",
   "queues",
@@ -52,6 +53,7 @@ export function programParser(programName: string): WordsParser {
     commandParser("work", programName),
     commandParser("call", programName),
     commandParser("publish", programName),
+    commandParser("subscribe", programName),
     commandParser("tasks", programName),
     commandParser("nodes", programName),
     commandParser("queues", programName),
@@ -103,6 +105,14 @@ function wordsParser(mode: Mode, flags: Parser<"sync", Flags, unknown>): WordsPa
               "JSON, or a text; - reads it from stdin. Without --exchange, the channel before it",
             ),
           ],
+        })),
+      });
+    case "subscribe":
+      return object({
+        mode: constant(mode),
+        flags,
+        rest: multiple(argument(word("PATTERN"), {
+          description: [text("channel, or a pattern with * (one word) and # (none or more)")],
         })),
       });
     case "queues":

@@ -18,6 +18,7 @@ import type {
   NodeConfig,
   PublishConfig,
   StoreConfig,
+  SubscribeConfig,
   WorkerConfig,
 } from "../config/config.ts";
 import type { Load } from "../heartbeat/beacon.ts";
@@ -40,7 +41,14 @@ import { problemOfChannel } from "../pubsub/channel_name.ts";
 import { publishOnChannel } from "../pubsub/publish.ts";
 import type { Worker, WorkerStatus } from "../worker/worker.ts";
 import { publishToExchange, queueSource } from "./broker_messages.ts";
-import type { OpenCaller, OpenLists, OpenSink, ProgramFacts, Watching } from "./composition.ts";
+import type {
+  OpenCaller,
+  OpenChannels,
+  OpenLists,
+  OpenSink,
+  ProgramFacts,
+  Watching,
+} from "./composition.ts";
 import { Node } from "./node.ts";
 import { Presence } from "./presence.ts";
 import type { MadeWorker, ReloadingWorkerOptions } from "./reloading_worker.ts";
@@ -151,6 +159,47 @@ export async function openBrokerSink(
     throw error;
   }
 }
+
+/** Subscribes for the command line. See `CompositionRoot`. */
+export async function openBrokerChannels(
+  config: SubscribeConfig,
+  broker: AmqpBrokerConfig,
+  pattern: string,
+  signal: AbortSignal,
+): Promise<OpenChannels> {
+  const node = new Node(config.node);
+  try {
+    const connection = await openBroker(node, broker, config.node.id, signal);
+    const { Channels } = await import("../pubsub/channels.ts");
+    const channels = new Channels({
+      broker: connection,
+      pattern,
+      replay: KEPT_FOR_A_TERMINAL,
+      maxBacklog: KEPT_FOR_A_TERMINAL.maxMessages,
+      maxSubscribers: 1,
+    });
+    // From before the queue is there: what comes first is not missed.
+    const subscription = channels.subscribe(pattern);
+    await node.start(channels);
+    return {
+      subscribe: async function* (_, { signal }) {
+        signal.addEventListener("abort", () => subscription.close(), { once: true });
+        if (signal.aborted) subscription.close();
+        for (let events = await subscription.next(); events.length > 0;) {
+          for (const { json } of events) yield json;
+          events = await subscription.next();
+        }
+      },
+      close: () => node.stopParts(AbortSignal.abort()),
+    };
+  } catch (error) {
+    await node.stopParts(AbortSignal.abort());
+    throw error;
+  }
+}
+
+/** What waits for a terminal that is slower than the channels. */
+const KEPT_FOR_A_TERMINAL = { maxMessages: 10_000, maxBytes: 2 ** 25, maxAgeMs: 60 * 60_000 };
 
 async function startParts(
   node: Node,

@@ -280,6 +280,26 @@ export interface RecordsConfig {
   readonly log: LogConfig;
 }
 
-export type Config = NodeConfig | CallConfig | ListConfig | PublishConfig | RecordsConfig;
+/** `app subscribe`, without its pattern, which is an argument. */
+export interface SubscribeConfig {
+  readonly mode: "subscribe";
+  readonly node: NodeIdentity;
+  readonly target: CallTarget;
+  /** Ends after so many messages; absent: not by itself. */
+  readonly count?: number;
+  /** Id of the message that was seen last. */
+  readonly after?: string;
+  /** Each message exactly as it came, for programs. */
+  readonly json: boolean;
+  readonly log: LogConfig;
+}
+
+export type Config =
+  | NodeConfig
+  | CallConfig
+  | ListConfig
+  | PublishConfig
+  | SubscribeConfig
+  | RecordsConfig;
 /** The commands that settings belong to. */
 export type Mode = Config["mode"];

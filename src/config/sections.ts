@@ -20,6 +20,7 @@ import type {
   PublishConfig,
   RecorderConfig,
   RecordsConfig,
+  SubscribeConfig,
   WatchConfig,
   WorkerConfig,
 } from "./config.ts";
@@ -101,6 +102,8 @@ export function buildConfig(mode: Mode, draft: Draft, surroundings: Surroundings
       return listConfig(mode, draft, surroundings);
     case "publish":
       return publishConfig(draft, surroundings);
+    case "subscribe":
+      return subscribeConfig(draft, surroundings);
     case "job":
     case "dead-letters":
     case "schedules":
@@ -339,6 +342,25 @@ function recordsConfig(mode: RecordsConfig["mode"], draft: Draft): RecordsConfig
     },
     json: values.json,
     log: logSection(draft, "warning", tokens),
+  };
+}
+
+function subscribeConfig(draft: Draft, surroundings: Surroundings): SubscribeConfig {
+  const { values } = draft;
+  const tokens = tokenToSend(draft);
+  const target = callTarget(draft, tokens);
+  const broker = target.kind === "broker" ? target.broker : undefined;
+  if (broker !== undefined && values.after !== undefined) {
+    draft.refuse(["after"], "--after needs a front: RabbitMQ keeps nothing of what was published");
+  }
+  return {
+    mode: "subscribe",
+    node: nodeSection(draft, surroundings),
+    target,
+    ...(values.count === undefined ? {} : { count: values.count }),
+    ...(values.after === undefined ? {} : { after: values.after }),
+    json: values.json,
+    log: logSection(draft, "warning", tokens, broker),
   };
 }
 

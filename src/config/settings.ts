@@ -52,7 +52,7 @@ const NODES = ["all", "serve", "work"] as const;
 const FRONTS = ["all", "serve"] as const;
 const WORKERS = ["all", "work"] as const;
 const LISTS = ["tasks", "nodes", "queues"] as const;
-const CALLERS = ["call", "publish", ...LISTS] as const;
+const CALLERS = ["call", "publish", "subscribe", ...LISTS] as const;
 /** Commands that only a front can answer, which keeps the records. */
 const RECORDS = ["job", "dead-letters", "schedules"] as const;
 const ASKERS = [...CALLERS, ...RECORDS] as const;
@@ -250,6 +250,22 @@ export const SETTINGS = {
     fallback: false,
     help: "do not wait until the broker has taken it",
   }),
+  count: one({
+    group: "Call",
+    modes: ["subscribe"],
+    sources: "flag",
+    reader: wholeNumber({ min: 1 }),
+    defaultText: "until Ctrl-C",
+    help: "end after so many messages",
+  }),
+  after: one({
+    group: "Call",
+    modes: ["subscribe"],
+    sources: "flag",
+    reader: text("ID", "the id of a message"),
+    defaultText: "from now on",
+    help: "begin after the message of this id, as far as the front keeps what followed",
+  }),
   json: onOff({
     group: "Call",
     modes: ASKERS,
@@ -285,6 +301,7 @@ export const SETTINGS = {
       nodes: "bearer token to send to the front",
       queues: "bearer token to send to the front",
       publish: "bearer token to send to the front",
+      subscribe: "bearer token to send to the front",
       job: "bearer token to send to the front",
       "dead-letters": "bearer token to send to the front",
       schedules: "bearer token to send to the front",
@@ -402,6 +419,7 @@ export const SETTINGS = {
       nodes: "ask the nodes on this RabbitMQ, past any front",
       queues: "ask this RabbitMQ and its nodes, past any front",
       publish: "publish over this RabbitMQ, past any front",
+      subscribe: "subscribe over this RabbitMQ, past any front",
     },
   }),
   mqHost: one({
@@ -477,6 +495,7 @@ export const SETTINGS = {
       nodes: "5s",
       queues: "5s",
       publish: "5s",
+      subscribe: "5s",
     },
     help: "how long to wait for RabbitMQ before giving up",
   }),
@@ -696,6 +715,7 @@ export const SETTINGS = {
       nodes: "warning",
       queues: "warning",
       publish: "warning",
+      subscribe: "warning",
       job: "warning",
       "dead-letters": "warning",
       schedules: "warning",

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { connect } from "node:net";
 import { readFileSync } from "node:fs";
 import { sharedRabbitMq, startRabbitMq } from "../../scripts/services/rabbitmq.ts";
-import { type App, startNode, until, within } from "../support/app.ts";
+import { App, runApp, startNode, until, within } from "../support/app.ts";
 import { EventStream } from "../support/event_stream.ts";
 
 const post = (url: string, body: string, headers: Readonly<Record<string, string>> = {}) =>
@@ -14,6 +14,7 @@ const upTo = (count: number) => Array.from({ length: count }, (_, i) => i);
 
 describe.each(["the embedded broker", "RabbitMQ"])("channels on %s", (broker) => {
   let app: App;
+  let amqpUrl: string | undefined;
   /** Another front on the same broker; the same one where there can be no other. */
   let other: App;
   const channels = (name: string, query = "") =>
@@ -22,6 +23,7 @@ describe.each(["the embedded broker", "RabbitMQ"])("channels on %s", (broker) =>
   beforeAll(async () => {
     if (broker === "RabbitMQ") {
       const { url } = await sharedRabbitMq();
+      amqpUrl = url;
       app = await startNode(["all", "--port", "0", "--amqp-url", url]);
       other = await startNode(["serve", "--port", "0", "--amqp-url", url, "--no-recorder"]);
     } else {
@@ -110,6 +112,46 @@ describe.each(["the embedded broker", "RabbitMQ"])("channels on %s", (broker) =>
     socket.send("what is this?");
     expect(await within(closed, "the end of the socket")).toBe(1003);
   });
+
+  test("the command line follows channels, and publishes on them", async () => {
+    const targets = [
+      ["--url", app.url],
+      ...(amqpUrl === undefined ? [] : [["--amqp-url", amqpUrl]]),
+    ];
+    for (const target of targets) {
+      // Each has a client of its own, of which nobody is told when it is there: it hears one of many.
+      const name = `cli.${target[0]}`;
+      const heard = runApp(["subscribe", "cli.*", "--count", "2", "--json", ...target]);
+      let isOver = false;
+      void heard.finally(() => isOver = true);
+      for (let i = 0; !isOver; i++) {
+        const { code } = await runApp(["publish", name, `{"n":${i}}`, ...target]);
+        expect(code).toBe(0);
+      }
+      const { code, output } = await heard;
+      const lines = output.trim().split("\n").map((line) => JSON.parse(line));
+      expect(code).toBe(0);
+      expect(lines.map(({ channel }) => channel)).toEqual([name, name]);
+      expect(lines[1].message.n).toBe(lines[0].message.n + 1);
+    }
+  }, 60_000);
+
+  test(
+    "a command line that follows ends well by Ctrl-C, and says where there is no front",
+    async () => {
+      await using subscriber = new App(["subscribe", "life", "--url", app.url]);
+      for (let i = 0; !subscriber.output.includes("life"); i++) {
+        await post(channels("life"), `${i}`);
+      }
+      subscriber.signal("SIGINT");
+      expect(await subscriber.exited()).toBe(0);
+      expect(subscriber.log).toBe("");
+      const { code, log } = await runApp(["subscribe", "life", "--url", "http://127.0.0.1:1"]);
+      expect(code).toBe(3);
+      expect(log).toContain("Cannot reach a front");
+    },
+    60_000,
+  );
 
   test("texts and other bytes arrive as what they are", async () => {
     await using stream = await EventStream.open(channels("kinds"));
