@@ -237,6 +237,7 @@ async function startParts(
   const watch = new RecorderWatch(broker);
   await node.start(watch);
   const jobs = await startJobs(node, config, broker, nodes, kept?.store);
+  kept?.recorder.watch(jobs.recorded);
   if (config.mode !== "serve") {
     const make = await workerMaker(
       node,

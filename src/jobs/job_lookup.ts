@@ -57,7 +57,10 @@ export class JobLookup {
     const deadline = this.#clock.monotonic() + WAIT_MS;
     for (let turn = 0;; turn++) {
       const stored = store === undefined ? NO_STORE : await this.#stored(store, id);
-      if (stored.kind === "found") return stored;
+      if (stored.kind === "found") {
+        young.forget(id);
+        return stored;
+      }
       const job = young.get(id);
       if (job !== undefined) return { kind: "found", job };
       if (stored.kind !== "unknown_job") return stored;

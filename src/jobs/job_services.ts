@@ -35,6 +35,8 @@ export interface JobServices {
   readonly operations?: JobOperations;
   /** What a task wants hidden, as its workers say now. */
   readonly redactOf: (task: string) => TaskDescriptor["redact"];
+  /** To be told where jobs are recorded in this process: their records answer for them from now on. */
+  readonly recorded: (jobs: readonly { readonly id: string }[]) => void;
 }
 
 /** Creates them; the acceptor and the watcher are to be started and stopped. */
@@ -71,6 +73,9 @@ export function createJobServices(options: JobServicesOptions): JobServices {
       maxUnderway,
       clock,
     }),
+    recorded: (jobs) => {
+      for (const { id } of jobs) young.forget(id);
+    },
     redactOf: (task) => directory.descriptor(task)?.redact,
     watcher: new JobWatcher({ broker, lookup, maxWatches, clock }),
   };

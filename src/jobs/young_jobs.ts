@@ -54,6 +54,11 @@ export class YoungJobs {
     });
   }
 
+  /** Its record is there: what it was is history. */
+  forget(id: string): void {
+    this.#events.delete(id);
+  }
+
   /** The job as it was when it was accepted, or undefined. */
   get(id: string): Job | undefined {
     const young = this.#events.get(id);

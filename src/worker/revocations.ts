@@ -1,7 +1,7 @@
 /** Ids that must not start here, remembered for a while and within a bound. */
 
-/** As many as Celery's workers remember. */
-const MAX_REVOKED = 50_000;
+/** Twice as many as Celery's workers remember: a recorder may tell 100,000 at the start. */
+const MAX_REVOKED = 120_000;
 
 /** Written by the control listener. The oldest go first. */
 export class Revocations {

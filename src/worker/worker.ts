@@ -4,7 +4,7 @@
  */
 import { getLogger } from "@logtape/logtape";
 import type { Broker, ExchangeType } from "../broker/broker.ts";
-import { DeclarationError } from "../broker/errors.ts";
+import { BrokerAwayError, DeclarationError } from "../broker/errors.ts";
 import {
   DEAD_EXCHANGE,
   DEAD_LETTERS_QUEUE,
@@ -13,6 +13,7 @@ import {
 } from "../broker/topology.ts";
 import type { Pool } from "../isolates/pool.ts";
 import { JobEventPublisher } from "../jobs/event_publisher.ts";
+import { askCancelledIds } from "../jobs/questions.ts";
 import { RecorderPresence } from "../jobs/recorder_presence.ts";
 import type { Component } from "../lifecycle/component.ts";
 import type { NodesChannel } from "../nodes/nodes_channel.ts";
@@ -32,6 +33,8 @@ const log = getLogger(["coxswain", "worker"]);
 
 /** How long the events of a job wait for a broker that is away; then the job is given back. */
 const EVENT_PATIENCE_MS = 30_000;
+/** How long a start waits for a recorder that does not answer. */
+const CANCELLED_TIMEOUT_MS = 5_000;
 
 export interface WorkerOptions {
   readonly broker: Broker;
@@ -146,9 +149,16 @@ export class Worker implements Component {
       node,
       revoke: (id, terminate) => executor.revoke(id, terminate),
       steer: (command) => steering.hear(command),
-      onBack: () => steering.followLater(),
+      onBack: () => {
+        steering.followLater();
+        this.#learnCancelled(executor).catch((error: unknown) => {
+          log.error("Could not learn which jobs were cancelled: {error}", { error });
+        });
+      },
     });
     await this.#control.start();
+    // As well: what is cancelled while it asks it hears.
+    await this.#learnCancelled(executor);
     // Looked at once it listens, so that no change is missed.
     await steering.follow();
     await tasks.start();
@@ -198,6 +208,19 @@ export class Worker implements Component {
     await this.#control?.stop();
     await Promise.all([this.#consumers?.close(), messages?.close()]);
     await this.#options.pool.stop(abort);
+  }
+
+  /** Asks the recorder which jobs must not run: they were cancelled while this worker did not hear. */
+  async #learnCancelled(executor: Executor): Promise<void> {
+    const { broker } = this.#options;
+    try {
+      const ids = await askCancelledIds(broker, { timeoutMs: CANCELLED_TIMEOUT_MS });
+      // The youngest come first, and the oldest are forgotten first.
+      for (const id of ids?.toReversed() ?? []) executor.revoke(id, true);
+    } catch (error) {
+      if (!(error instanceof BrokerAwayError)) throw error;
+      log.debug("Could not ask which jobs were cancelled: {error}", { error });
+    }
   }
 
   async #declare(queues: readonly string[]): Promise<void> {

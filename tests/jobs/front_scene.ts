@@ -151,6 +151,7 @@ export class FrontScene implements AsyncDisposable {
       refused: (reason) => console.error(reason),
     });
     this.#recorder = recorder;
+    recorder.watch(this.jobs.recorded);
     await recorder.start();
   }
 
