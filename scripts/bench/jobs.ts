@@ -130,7 +130,7 @@ async function submit(url: string, count: number): Promise<number> {
 async function finished(url: string): Promise<void> {
   const giveUpAt = performance.now() + STALL_MS;
   const states = ["queued", "scheduled", "running", "retrying"];
-  const query = states.map((state) => `state=${state}`).join("&");
+  const query = `state=${states.join(",")}`;
   while (true) {
     const jobs: unknown = await (await fetch(`${url}/jobs?limit=1&${query}`)).json();
     if (Array.isArray(jobs) && jobs.length === 0) return;
