@@ -47,7 +47,7 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
   broker: ["lifecycle", "async"],
   "broker/amqp": ["broker", "version.ts", ...FLOOR],
   "broker/embedded": ["broker", ...FLOOR],
-  pubsub: ["broker", "reserved_names.ts", ...FLOOR],
+  pubsub: ["broker", "tasks", "reserved_names.ts", ...FLOOR],
   // A job's record and what events make of it: what the store keeps. What works with the store and
   // the broker lies beside it.
   jobs: ["calls", "broker", "nodes", "tasks", "store", "version.ts", ...FLOOR],

@@ -23,6 +23,12 @@ export type { ConsumeOptions, ExchangeType, HeaderMatch } from "./tasks/consumer
 export type { Envelope, HeaderField, Properties } from "./tasks/consumed_message.ts";
 export { context } from "./tasks/context.ts";
 export type { Context, LogFunction, PubSub, RequestInfo, TaskLog } from "./tasks/context.ts";
+export type {
+  ChannelGap,
+  ChannelMessage,
+  ChannelSubscription,
+  SubscribeOptions,
+} from "./tasks/channel_subscription.ts";
 export { enqueue } from "./tasks/enqueue.ts";
 export type { JobOptions } from "./tasks/enqueue.ts";
 export { heartbeat } from "./tasks/periodic.ts";

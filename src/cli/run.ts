@@ -56,9 +56,6 @@ import { StartupError } from "./startup_error.ts";
 
 const log = getLogger(["coxswain", "node"]);
 
-/** How long a channel message of a task waits for the broker to come back. */
-const PUBLISH_PATIENCE_MS = 5_000;
-
 /** Largest body that a worker inflates where no front's limit says less: RabbitMQ's own limit. */
 const MAX_INFLATED_BYTES = 16 * 2 ** 20;
 /** Said while the broker is waited for, so that nobody wonders. */
@@ -527,7 +524,10 @@ async function workerMaker(
   const { Worker } = await import("../worker/worker.ts");
   const { taskLogger } = await import("../worker/task_log.ts");
   const { PeriodicCallbacks } = await import("../worker/periodic.ts");
+  const { ChannelAsks } = await import("../pubsub/channel_asks.ts");
   const slots = settings.isolates * settings.slots;
+  const channels = new ChannelAsks(broker);
+  await node.start(channels);
   return () => {
     const periodic = new PeriodicCallbacks(heartbeat.ticker);
     const pool = createPool({
@@ -546,11 +546,7 @@ async function workerMaker(
       asks: {
         ...exchangeAsks(exchanges),
         ...enqueueAsks(jobs.acceptor),
-        "pubsub.publish": async ({ channel }, json) => {
-          const payload = { contentType: "application/json", body: new TextEncoder().encode(json) };
-          await publishOnChannel(broker, channel, payload, { patienceMs: PUBLISH_PATIENCE_MS });
-          return null;
-        },
+        ...channels.asks,
         ...periodic.asks,
       },
       onStuck: (stuck) => {

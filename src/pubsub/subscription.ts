@@ -48,6 +48,10 @@ export class Subscription implements Disposable {
     this.#position = after;
   }
 
+  get pattern(): string {
+    return this.#owner.group.pattern;
+  }
+
   get isClosed(): boolean {
     return this.#isClosed;
   }

@@ -3,6 +3,7 @@
  * travel is src/isolates; who answers them is put together in src/cli/run.ts.
  */
 import type { ExchangeType } from "./consumer.ts";
+import type { ToldEvent } from "./channel_subscription.ts";
 import type { PlainJobOptions } from "./enqueue.ts";
 
 /**
@@ -36,6 +37,25 @@ export interface Asks {
   };
   /** Publishes on a channel; the text is the message as JSON. Answered when the broker has taken it. */
   "pubsub.publish": { readonly request: { readonly channel: string }; readonly answer: null };
+  /** Follows channels; answered when nothing that comes from then on is missed. */
+  "pubsub.subscribe": {
+    readonly request: { readonly pattern: string };
+    readonly answer: { readonly subscription: string };
+  };
+  /** What has come on a subscription, in order; none where nothing came for a while. */
+  "pubsub.next": {
+    readonly request: { readonly subscription: string };
+    readonly answer: { readonly events: readonly ToldEvent[]; readonly isOver: boolean };
+  };
+  /** Whoever has it is still there, and busy with what it got. */
+  "pubsub.keep": {
+    readonly request: { readonly subscription: string };
+    readonly answer: null;
+  };
+  "pubsub.unsubscribe": {
+    readonly request: { readonly subscription: string };
+    readonly answer: null;
+  };
   /** Accepts a job; the text is its input as JSON, or nothing. Answered when it is durable. */
   "jobs.enqueue": {
     readonly request: { readonly task: string; readonly options: PlainJobOptions };

@@ -1,4 +1,9 @@
 /** `context`: what a running task knows of itself and can do besides returning. */
+import {
+  type ChannelSubscription,
+  type SubscribeOptions,
+  subscribeTo,
+} from "./channel_subscription.ts";
 import { currentAttempt, type LogLevel, type RunningAttempt } from "./running_attempt.ts";
 import type { Settings } from "./registry.ts";
 
@@ -26,6 +31,19 @@ export interface PubSub {
    * @throws Error when the broker is away or refuses it, or JSON cannot carry the message.
    */
   publish(channel: string, message: unknown): Promise<void>;
+  /**
+   * Follows channels: what is published from now on, until the loop is left, a signal aborts or the
+   * attempt ends. What the task is too slow for is forgotten, and told to `onGap`.
+   * @param pattern a channel, or words with `*` for exactly one and `#` for none or more.
+   * @typeParam T what is known to be sent on them; nobody checks it.
+   * @throws Error named "BadName", or "BrokerAwayError" while the broker is away; the loop throws it.
+   *
+   * @example
+   * for await (const { message } of context.pubsub.subscribe<Order>("orders.*")) {
+   *   if (message.state === "paid") return message;
+   * }
+   */
+  subscribe<T = unknown>(pattern: string, options?: SubscribeOptions): ChannelSubscription<T>;
 }
 
 /** Each property throws when no task is running (at the top of a file, or in a set-up). */
@@ -102,6 +120,7 @@ const pubsub: PubSub = {
     if (json === undefined) throw fail("the message must be what JSON carries");
     await services.ask("pubsub.publish", { channel }, json, facts);
   },
+  subscribe: (pattern, options) => subscribeTo(running("pubsub"), pattern, options),
 };
 
 /** The running task's context. It follows the task through timers, promises and callbacks. */

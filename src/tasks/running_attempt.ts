@@ -52,6 +52,7 @@ export class RunningAttempt {
   #controller: AbortController | undefined;
   #interruption: Interruption | undefined;
   #progress: ProgressReporter | undefined;
+  #whenOver: (() => void)[] | undefined;
 
   constructor(
     facts: AttemptFacts,
@@ -79,9 +80,15 @@ export class RunningAttempt {
     this.#progress.report(progress);
   }
 
+  /** Calls back when its function has ended: for what must not outlive it. */
+  whenOver(callback: () => void): void {
+    (this.#whenOver ??= []).push(callback);
+  }
+
   /** Its function has ended: nothing more is told of its progress. */
   end(): void {
     this.#progress?.end();
+    for (const callback of this.#whenOver?.splice(0) ?? []) callback();
   }
 
   /** Aborts the signal; only the first reason counts. */

@@ -1,9 +1,10 @@
 /** Channels of the compiled executable: poll, stream and socket, on both brokers. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { connect } from "node:net";
-import { readFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { sharedRabbitMq, startRabbitMq } from "../../scripts/services/rabbitmq.ts";
-import { App, runApp, startNode, until, within } from "../support/app.ts";
+import { App, runApp, startNode, temporaryFolder, until, within } from "../support/app.ts";
 import { EventStream } from "../support/event_stream.ts";
 
 const post = (url: string, body: string, headers: Readonly<Record<string, string>> = {}) =>
@@ -11,6 +12,25 @@ const post = (url: string, body: string, headers: Readonly<Record<string, string
 const numbers = ({ events }: EventStream) =>
   events.filter(({ event }) => event === "message").map(({ data }) => data["message"]);
 const upTo = (count: number) => Array.from({ length: count }, (_, i) => i);
+
+/** Says that it is there, and gathers what comes. */
+const FOLLOWING_TASKS = `
+  import { context, task } from "coxswain";
+  task("follow", async (pattern: string, count: number, forMs?: number) => {
+    const signal = forMs === undefined ? undefined : AbortSignal.timeout(forMs);
+    const messages = context.pubsub.subscribe<number>(pattern, { signal });
+    await messages.ready;
+    await context.pubsub.publish("followers", pattern);
+    const got: number[] = [];
+    for await (const { message } of messages) {
+      got.push(message);
+      if (got.length === count) break;
+    }
+    return got;
+  });
+`;
+const folder = temporaryFolder();
+afterAll(() => folder.remove());
 
 describe.each(["the embedded broker", "RabbitMQ"])("channels on %s", (broker) => {
   let app: App;
@@ -20,18 +40,26 @@ describe.each(["the embedded broker", "RabbitMQ"])("channels on %s", (broker) =>
   const channels = (name: string, query = "") =>
     `${app.url}/channels/${encodeURIComponent(name)}${query}`;
 
+  /** A worker apart from the front, where there can be one. */
+  let worker: App | undefined;
+
   beforeAll(async () => {
+    mkdirSync(join(folder.path, "tasks"), { recursive: true });
+    writeFileSync(join(folder.path, "tasks", "follow.ts"), FOLLOWING_TASKS);
+    const tasks = ["--tasks", join(folder.path, "tasks")];
     if (broker === "RabbitMQ") {
       const { url } = await sharedRabbitMq();
       amqpUrl = url;
       app = await startNode(["all", "--port", "0", "--amqp-url", url]);
+      worker = await startNode(["work", "--amqp-url", url, "--no-demo", ...tasks]);
       other = await startNode(["serve", "--port", "0", "--amqp-url", url, "--no-recorder"]);
     } else {
-      app = await startNode(["all", "--port", "0"]);
+      app = await startNode(["all", "--port", "0", ...tasks]);
       other = app;
     }
   }, 60_000);
   afterAll(async () => {
+    await worker?.[Symbol.asyncDispose]();
     await other[Symbol.asyncDispose]();
     await app[Symbol.asyncDispose]();
   });
@@ -59,6 +87,19 @@ describe.each(["the embedded broker", "RabbitMQ"])("channels on %s", (broker) =>
       { message: { from: "a task" } },
     ]);
   });
+
+  test("a task follows channels while it runs", async () => {
+    await using told = await EventStream.open(channels("followers"));
+    const call = app.call("follow", ["follow.*", 20], "?timeout=20s");
+    await told.come(1);
+    for (let i = 0; i < 20; i++) await post(channels("follow.x"), `${i}`);
+    expect(await (await call).json()).toEqual(upTo(20));
+    // What it left is gone: the next one hears nothing of it, and its signal ends its loop.
+    const second = app.call("follow", ["follow.*", 1, 200]);
+    expect(await (await second).json()).toEqual([]);
+    const refused = await app.call("follow", ["", 1]);
+    expect((await refused.json()).error).toMatchObject({ type: "BadName" });
+  }, 30_000);
 
   test("nothing that is published between two polls is lost", async () => {
     const empty = await fetch(channels("steps", "?wait=10ms"));
