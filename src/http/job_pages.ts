@@ -51,7 +51,7 @@ export function readPageQuery(
   url: string,
   names: readonly string[] = Object.keys(Query.entries),
 ): Read<PageQuery> {
-  const query = readQuery(url, names);
+  const query = readQuery(url, names, ["state"]);
   if ("problem" in query) return query;
   const parsed = v.safeParse(Query, Object.fromEntries(query.value));
   if (!parsed.success) {

@@ -4,10 +4,14 @@ import { shortened } from "./problems.ts";
 
 const NONE: ReadonlyMap<string, string> = new Map();
 
-/** @param known names that may be given; absent: whoever reads them looks at that. */
+/**
+ * @param known names that may be given; absent: whoever reads them looks at that.
+ * @param lists names that may be given again, with or without commas in their values.
+ */
 export function readQuery(
   url: string,
   known?: readonly string[],
+  lists: readonly string[] = [],
 ): Read<ReadonlyMap<string, string>> {
   const start = url.indexOf("?");
   if (start === -1 || start === url.length - 1) return { value: NONE };
@@ -17,8 +21,11 @@ export function readQuery(
       const there = known.length === 0 ? "there is none here" : `there are ${known.join(", ")}`;
       return { problem: bad(`Unknown option "${shortened(name)}": ${there}`) };
     }
-    if (given.has(name)) return { problem: bad(`Option "${shortened(name)}" is given twice`) };
-    given.set(name, value);
+    const before = given.get(name);
+    if (before !== undefined && !lists.includes(name)) {
+      return { problem: bad(`Option "${shortened(name)}" is given twice`) };
+    }
+    given.set(name, before === undefined ? value : `${before},${value}`);
   }
   return { value: given };
 }

@@ -226,7 +226,8 @@ describe("GET /jobs", () => {
       return (await scene.store.getMany([...ids, later])).length === 6;
     });
     const listed: string[] = [];
-    let path: string | undefined = "/jobs?state=queued,running&task=remembered&limit=2";
+    let path: string | undefined =
+      "/jobs?state=queued,running&state=retrying&task=remembered&limit=2";
     let pages = 0;
     while (path !== undefined) {
       const page = await scene.get(path);
