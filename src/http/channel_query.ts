@@ -8,7 +8,8 @@ const MAX_WAIT_MS = 5 * 60_000;
 const DEFAULT_WAIT_MS = 30_000;
 const MAX_LIMIT = 1_000;
 const DEFAULT_LIMIT = 100;
-const MAX_ID_LENGTH = 255;
+/** A position names up to nine messages. */
+const MAX_ID_LENGTH = 1_024;
 
 const WAIT = "expected a duration up to 5m, such as 30s, or 0s";
 const LIMIT = `expected a whole number from 1 to ${MAX_LIMIT}`;

@@ -5,7 +5,7 @@ import type { Subscription } from "../pubsub/subscription.ts";
 /** The subprotocol that is spoken; a client that offers none gets the same. */
 const PROTOCOL = "coxswain.channels";
 /** Past so many bytes that the client has not read, what comes waits in the subscription. */
-const MAX_UNREAD_BYTES = 256 * 1024;
+const MAX_UNREAD_BYTES = 64 * 1024;
 
 /** RFC 6455, section 7.4.1. */
 const CLOSE_UNSUPPORTED = 1003;

@@ -4,8 +4,10 @@ import { eventFrames, keepAliveFrame, openingFrame } from "./channel_format.ts";
 
 /** A stream that is silent for longer is taken for dead by proxies. */
 const KEEP_ALIVE_MS = 15_000;
-/** What a browser waits before it connects again; and that much again at random, so that many that
- * lost their front together do not all come at once. */
+/**
+ * What a browser waits before it connects again; up to twice as long, at random, so that those that
+ * lost their front together do not come together.
+ */
 const RETRY_MS = 1_000;
 
 /**
@@ -13,7 +15,11 @@ const RETRY_MS = 1_000;
  * the log that all subscribers share.
  * @param signal aborts when the client goes away.
  */
-export function channelStream(signal: AbortSignal, subscription: Subscription): Response {
+export function channelStream(
+  signal: AbortSignal,
+  subscription: Subscription,
+  keepAliveMs = KEEP_ALIVE_MS,
+): Response {
   let keepAlive: ReturnType<typeof setInterval> | undefined;
   const end = () => {
     clearInterval(keepAlive);
@@ -26,7 +32,7 @@ export function channelStream(signal: AbortSignal, subscription: Subscription): 
       keepAlive = setInterval(() => {
         if ((controller.desiredSize ?? 0) <= 0) return;
         controller.enqueue(keepAliveFrame(subscription.position));
-      }, KEEP_ALIVE_MS);
+      }, keepAliveMs);
     },
     async pull(controller) {
       const events = await subscription.next();

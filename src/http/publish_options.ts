@@ -86,7 +86,8 @@ export function messageType(contentType: string | null, body: Uint8Array): Read<
   if (!isUnsaid && !/^text\//i.test(type)) return { value: type };
   const text = decodeText(body);
   if ("problem" in text) return text;
-  if (!isUnsaid) return { value: "text/plain" };
+  // Whatever its parameters say: it is UTF-8.
+  if (!isUnsaid) return { value: type.replace(/\s*;.*$/s, "") };
   return { value: "value" in readJson<unknown>(text.value, JSON.parse) ? JSON_TYPE : "text/plain" };
 }
 

@@ -5,7 +5,7 @@ import type { ReplayLog } from "./replay_log.ts";
 import type { Subscription } from "./subscription.ts";
 
 /** So much is taken at a time, or one event that is larger. */
-const BATCH_BYTES = 256 * 1024;
+const BATCH_BYTES = 64 * 1024;
 const MAX_BATCH_EVENTS = 1_000;
 
 export class PatternGroup {

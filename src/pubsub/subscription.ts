@@ -187,4 +187,4 @@ export class Subscription implements Disposable {
 }
 
 const NONE: readonly ChannelEvent[] = [];
-const REPLAY_BYTES = 256 * 1024;
+const REPLAY_BYTES = 64 * 1024;

@@ -7,6 +7,7 @@ import type { Exchanges } from "../../src/messages/exchanges.ts";
 import type { Queues } from "../../src/messages/queues.ts";
 import type { KnownTask } from "../../src/nodes/announcement.ts";
 import type { KnownNode } from "../../src/nodes/roster.ts";
+import type { Channels } from "../../src/pubsub/channels.ts";
 import type { Clock } from "../../src/lifecycle/clock.ts";
 
 export interface SeenCall {
@@ -73,6 +74,8 @@ export interface FrontSettings {
   /** Default: none is there. */
   readonly exchanges?: Exchanges;
   readonly queues?: Queues;
+  /** Default: there are no such routes. */
+  readonly channels?: Channels;
 }
 
 const NO_EXCHANGES: Exchanges = {
@@ -114,6 +117,7 @@ export function front(settings: FrontSettings = {}): Front {
     },
     exchanges: settings.exchanges ?? NO_EXCHANGES,
     queues: settings.queues ?? NO_QUEUES,
+    ...(settings.channels === undefined ? {} : { channels: settings.channels }),
     options: {
       host: "127.0.0.1",
       maxBodyBytes: 1_000,

@@ -14,6 +14,7 @@ import { readChannelQuery } from "../channel_query.ts";
 import { channelSocket, chosenProtocol } from "../channel_socket.ts";
 import { channelStream } from "../channel_stream.ts";
 import { addNameless, type AppEnv, type Fail, patiently, segment } from "../exchange.ts";
+import { originProblem } from "../origins.ts";
 import { shortened } from "../problems.ts";
 import { messageType } from "../publish_options.ts";
 
@@ -67,7 +68,10 @@ export function addChannelRoutes(app: Hono<AppEnv>, routes: ChannelRoutes): void
     const query = readChannelQuery(request.url);
     if ("problem" in query) return fail(query.problem);
     const { headers } = request;
-    const after = headers.get("last-event-id") ?? query.value.after;
+    // It could read none of it, and would hold a place all the same.
+    const foreign = originProblem(headers);
+    if (foreign !== undefined) return fail(foreign);
+    const after = headers.get("last-event-id") || query.value.after;
     let subscription: Subscription;
     try {
       subscription = channels.subscribe(pattern.value, after);
