@@ -233,7 +233,7 @@ export class Executor {
           task,
           descriptor: admission.descriptor,
           address,
-          alone: mayHaveRun(delivery, task),
+          alone: mayBeGuilty(delivery, task),
           job,
           running: undefined,
         });
@@ -347,7 +347,7 @@ export class Executor {
       task: task.task,
       body,
       attempt: task.retries + 1,
-      redelivered: held.alone,
+      redelivered: mayHaveRun(held.delivery, task),
       timeoutMs: Math.min(task.timeoutMs ?? descriptor.timeoutMs, descriptor.timeoutMs),
       ...(softTimeoutMs === undefined ? {} : { softTimeoutMs }),
       isolation: descriptor.isolation,
@@ -406,6 +406,11 @@ export class Executor {
 }
 
 /** It is run alone then, for it may be what ended a process. */
-function mayHaveRun({ redelivered }: Delivery, { deaths, again }: ReceivedTask): boolean {
-  return redelivered || deaths > 0 || again;
+function mayBeGuilty({ redelivered }: Delivery, { deaths }: ReceivedTask): boolean {
+  return redelivered || deaths > 0;
+}
+
+/** What its task is told as `context.redelivered`. */
+function mayHaveRun(delivery: Delivery, task: ReceivedTask): boolean {
+  return mayBeGuilty(delivery, task) || task.again;
 }

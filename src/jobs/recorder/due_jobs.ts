@@ -3,7 +3,7 @@
  * accepted by somebody who died before he had published it. One recorder does it, under the lease.
  *
  * A job is published, then recorded as published; who dies in between leaves one page of jobs of which
- * nobody knows. They are published again, marked as such, and workers treat them as redelivered.
+ * nobody knows. They are published again, marked as such, and told so as redelivered ones are.
  */
 import { getLogger } from "@logtape/logtape";
 import { Alarm } from "../../async/alarm.ts";
