@@ -12,6 +12,7 @@ import type { AttemptEnd } from "./attempt.ts";
 import { answerAsk } from "./answer_ask.ts";
 import { IsolateGroup } from "./group.ts";
 import type { OpenIsolate } from "./isolate.ts";
+import { Leftovers } from "./leftovers.ts";
 import { LoneMembers } from "./lone_members.ts";
 import { Member, type MemberEvents } from "./member.ts";
 import type { MemoryExcess } from "./memory_guard.ts";
@@ -58,6 +59,7 @@ export class PoolMembers implements MemberEvents<PoolAttempt> {
   readonly #groups: Readonly<Record<Isolation, IsolateGroup<PoolAttempt>>>;
   readonly #lone: LoneMembers;
   readonly #stuck: StuckMembers<PoolMember>;
+  readonly #leftovers: Leftovers;
   readonly #memory: PoolMemory | undefined;
   /** Isolates whose thread or process has not ended. */
   readonly #alive = new Set<PoolMember>();
@@ -96,6 +98,7 @@ export class PoolMembers implements MemberEvents<PoolAttempt> {
       onReady: (attempt, member) => owner.onOwnReady(attempt, member),
       onGivenUp: (attempt, reason) => owner.onOwnFailed(attempt, reason),
     });
+    this.#leftovers = new Leftovers(clock);
     this.#stuck = new StuckMembers(clock, deadlines, (stuck) => {
       log.warn("{stuck} killed isolates still run: native code blocks their threads", { stuck });
       options.onStuck?.(stuck);
@@ -194,6 +197,7 @@ export class PoolMembers implements MemberEvents<PoolAttempt> {
    */
   async stop(): Promise<void> {
     this.#phase = "stopped";
+    this.#leftovers.stop();
     this.#memory?.stop();
     for (const group of Object.values(this.#groups)) {
       for (const member of group.stop()) member.retire();
@@ -280,6 +284,7 @@ export class PoolMembers implements MemberEvents<PoolAttempt> {
 
   onClosed(member: PoolMember): void {
     this.#stuck.closed(member);
+    if (member.kind === "worker" && this.#phase !== "stopped") this.#leftovers.add();
     this.#memory?.closed(member);
     this.#alive.delete(member);
     this.#onClosed?.();

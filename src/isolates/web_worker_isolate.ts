@@ -1,16 +1,8 @@
 /** The common kind of isolate: a Web Worker, cheap and ended by `terminate()`. */
-import { collectSoon } from "../platform/garbage.ts";
 import type { Isolate, IsolateEvents } from "./isolate.ts";
 
 /** The runtime's message may quote source lines of any length. */
 const MAX_REASON_LENGTH = 1_000;
-/**
- * Ended Web Workers leave about 10 KiB each behind until the next collection, which a main thread that
- * allocates little would put off for thousands of them.
- */
-const COLLECT_EVERY = 64;
-/** Written here alone. */
-let ended = 0;
 
 /**
  * @param entryUrl of entry.ts, made in main.ts: the compiler flattens modules, so that only there the
@@ -31,7 +23,6 @@ export function openWebWorker(entryUrl: URL, events: IsolateEvents): Isolate {
   });
   worker.addEventListener("close", (event) => {
     const code: unknown = Reflect.get(event, "code");
-    if (++ended % COLLECT_EVERY === 0) collectSoon();
     events.onClose(failure ?? `it exited with code ${String(code ?? 0)}`);
   });
   return {

@@ -7,3 +7,11 @@
 export function collectSoon(): void {
   Bun.gc(false);
 }
+
+/**
+ * Collects now, and gives memory that the allocator keeps for ended threads back to the system. Stops
+ * this thread for it: 5 to 10 ms on a heap of 10 MiB.
+ */
+export function collectFully(): void {
+  Bun.gc(true);
+}

@@ -251,23 +251,37 @@ test("memory and threads stay level over 1,000 kills, and no capacity is lost", 
   const threads = () => readdirSync(`/proc/${app.pid}/task`).length;
   const rssMiB = () =>
     Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${app.pid}/status`, "utf8"))?.[1]) / 1024;
-  // Killed threads take a moment to end: what is compared is the process at rest.
+  // Killed threads take a moment to end, and what they leave behind is cleared away when it is quiet:
+  // what is compared is the process at rest.
   const atRest = async () => {
     let lowest = Infinity;
-    for (let i = 0; i < 30; i++) {
+    for (let i = 0; i < 20; i++) {
       await Bun.sleep(100);
       lowest = Math.min(lowest, rssMiB());
     }
     return { rss: lowest, threads: threads() };
+  };
+  // The allocator gives and takes a few MiB from one rest to the next, so that one rest says little.
+  const medianRest = async () => {
+    const rests = [await atRest()];
+    for (let i = 0; i < 4; i++) {
+      await kill(25);
+      rests.push(await atRest());
+    }
+    const median = (values: number[]) => values.sort((a, b) => a - b)[2] ?? NaN;
+    return {
+      rss: median(rests.map(({ rss }) => rss)),
+      threads: median(rests.map(({ threads }) => threads)),
+    };
   };
   // The code of the road itself is compiled by and by, whether or not anything is killed.
   const warming = await openConnection(`${app.url}/tasks/math.add/call`, "[1,2]");
   for (let i = 0; i < 3_000; i++) await warming.request();
   warming.close();
   await kill(100);
-  const early = await atRest();
-  await kill(900);
-  const late = await atRest();
+  const early = await medianRest();
+  await kill(700);
+  const late = await medianRest();
   // The runtime's own heap takes some 2,000 kills to find its level, which costs up to 13 % here (the
   // benchmark tells the figure); what one isolate left behind would be 2.5 MB times 900.
   expect(late.rss).toBeLessThan(early.rss * 1.25);
@@ -277,7 +291,7 @@ test("memory and threads stay level over 1,000 kills, and no capacity is lost", 
     "two calls side by side",
   );
   expect(both.map(({ status }) => status)).toEqual([200, 200]);
-}, 120_000);
+}, 240_000);
 
 describe("SIGTERM", () => {
   test("lets what runs finish, then ends with 0", async () => {
