@@ -97,3 +97,64 @@ test("a page of the front's own origin can, and so can a program", async () => {
   expect((await app.call("mark", [])).status).toBe(200);
   expect(count()).toBe(before + 2);
 }, 60_000);
+
+/** In a page: what comes on a WebSocket, or how it ends. */
+const listen = (url: string) =>
+  new Promise<string>((resolve) => {
+    const socket = new WebSocket(url, "coxswain.channels");
+    socket.onmessage = ({ data }) => {
+      resolve(`told ${JSON.parse(data).message}`);
+      socket.close();
+    };
+    socket.onclose = ({ code }) => resolve(`closed ${code}`);
+    socket.onopen = () => document.body.dataset["open"] = "yes";
+  });
+
+test(
+  "a page of the front's own origin follows channels, one of another origin does not",
+  async () => {
+    const target = `${app.url.replace("http", "ws")}/channels/pages.*`;
+    const publish = () =>
+      fetch(`${app.url}/channels/pages.one`, { method: "POST", body: '"hello"' });
+    const own = await browser.newPage();
+    await own.goto(`${app.url}/`);
+    const told = own.evaluate(listen, target);
+    await own.waitForSelector("body[data-open]", { state: "attached" });
+    expect((await publish()).status).toBe(202);
+    expect(await told).toBe("told hello");
+    const streamed = own.evaluate(() =>
+      new Promise<string[]>((resolve) => {
+        const got: string[] = [];
+        const source = new EventSource("/channels/pages.%23");
+        source.onopen = () => document.body.dataset["streams"] = "yes";
+        source.onmessage = ({ data, lastEventId }) => {
+          got.push(`${JSON.parse(data).message} ${lastEventId.startsWith(JSON.parse(data).id)}`);
+          if (got.length === 2) {
+            source.close();
+            resolve(got);
+          }
+        };
+      })
+    );
+    await own.waitForSelector("body[data-streams]", { state: "attached" });
+    await publish();
+    await publish();
+    expect(await streamed).toEqual(["hello true", "hello true"]);
+    await own.close();
+
+    const foreign = await browser.newPage();
+    for (const host of ["127.0.0.1", "localhost"]) {
+      await foreign.goto(`http://${host}:${stranger.port}/`);
+      expect(await foreign.evaluate(listen, target)).toBe("closed 1006");
+      const status = await foreign.evaluate((url) =>
+        new Promise<string>((resolve) => {
+          const source = new EventSource(url);
+          source.onopen = () => resolve("open");
+          source.onerror = () => resolve("refused");
+        }), `${app.url}/channels/pages.%23`);
+      expect(status).toBe("refused");
+    }
+    await foreign.close();
+  },
+  60_000,
+);
