@@ -1,19 +1,23 @@
 /**
  * A load client for benchmarks: HTTP/1.1 over kept connections, one request at a time on each, the
- * request's bytes made once. It costs a fraction of `fetch`, so that on a small machine the server is
- * what is measured.
+ * request's bytes made once where all are the same. It costs a fraction of `fetch`, so that on a small
+ * machine the server is what is measured.
  */
 
-/** One kept connection that sends the same request again and again. */
+/** One kept connection that sends requests to one route. */
 export interface HttpConnection {
-  /** Sends the request once more; true when it was answered with 200 to 209. */
-  request(): Promise<boolean>;
+  /**
+   * Sends the request once more; true when it was answered with 200 to 209.
+   * @param body in place of the one that is sent otherwise.
+   */
+  request(body?: string): Promise<boolean>;
   close(): void;
 }
 
 /** @param url of the route; the body, where there is one, is JSON. */
 export async function openConnection(url: string, body?: string): Promise<HttpConnection> {
-  const bytes = requestBytes(new URL(url), body);
+  const target = new URL(url);
+  const bytes = requestBytes(target, body);
   let resolve: ((ok: boolean) => void) | undefined;
   let pending = "";
   const answered = (ok: boolean) => {
@@ -22,7 +26,7 @@ export async function openConnection(url: string, body?: string): Promise<HttpCo
     resolve = undefined;
     waiting?.(ok);
   };
-  const { hostname, port } = new URL(url);
+  const { hostname, port } = target;
   const socket = await Bun.connect({
     hostname,
     port: Number(port),
@@ -41,10 +45,10 @@ export async function openConnection(url: string, body?: string): Promise<HttpCo
     },
   });
   return {
-    request: () =>
+    request: (own) =>
       new Promise((done) => {
         resolve = done;
-        socket.write(bytes);
+        socket.write(own === undefined ? bytes : requestBytes(target, own));
       }),
     close: () => socket.end(),
   };

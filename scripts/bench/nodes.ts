@@ -1,5 +1,5 @@
 /** The program's processes and parts, as benchmarks need them. */
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createAmqpBroker } from "../../src/broker/amqp/amqp_broker.ts";
@@ -54,6 +54,17 @@ export async function startApp(...args: string[]): Promise<RunningApp> {
       rmSync(folder, { recursive: true, force: true });
     },
   };
+}
+
+/** What a process holds in memory now. */
+export function residentKiB(pid: number): number {
+  return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]);
+}
+
+/** Processor time of a process, user and system together; the kernel counts in hundredths of a second. */
+export function cpuMicros(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? [];
+  return (Number(fields[11]) + Number(fields[12])) * 10_000;
 }
 
 /** A caller without HTTP. */

@@ -2,10 +2,11 @@
  * Channels: messages from HTTP publishes to event streams, beside a bare AMQP publish and consume, and
  * what a subscriber costs in memory. Readers run in a process of their own, on the same processors.
  */
-import { readFileSync } from "node:fs";
 import type { RabbitMq } from "../services/rabbitmq.ts";
 import { openConnection } from "./http_client.ts";
-import { type RunningApp, startApp } from "./nodes.ts";
+import { cpuMicros, residentKiB, type RunningApp, startApp } from "./nodes.ts";
+import { runPaced } from "./pacing.ts";
+import { openReaders } from "./readers.ts";
 import { runRawTopic } from "./raw_topic.ts";
 import { median } from "./stats.ts";
 
@@ -16,6 +17,8 @@ const CHANNEL = "bench.orders";
 /** Subscribers → messages that are published to them. */
 const SIZES: ReadonlyMap<number, number> = new Map([[1, 10_000], [100, 4_000], [1_000, 2_000]]);
 const IDLE_SUBSCRIBERS = 1_000;
+/** Less than the time after which streams are kept alive, whose frames come at different places. */
+const PACE = { subscribers: 1_000, perSecond: 1_000, seconds: 8 };
 
 export async function pubsub(rabbit: RabbitMq, rounds: number): Promise<void> {
   await using overRabbit = await startApp("serve", "--port", "0", "--amqp-url", rabbit.url);
@@ -45,6 +48,16 @@ export async function pubsub(rabbit: RabbitMq, rounds: number): Promise<void> {
       `POST to event streams, ${key}`,
       `${Math.round(published)}/s  ${(published / yardstick).toFixed(2)} ×  ` +
         `delivered ${Math.round(delivered)}/s  ${cpu.toFixed(1)} µs of the front each`,
+    );
+  }
+  for (const [name, app] of fronts) {
+    const paced = await runPaced(app, PACE);
+    tell(
+      `${PACE.perSecond}/s to ${PACE.subscribers} streams for ${PACE.seconds} s, ${name}`,
+      `all in order; published ${Math.round(paced.publishedPerSecond)}/s  ` +
+        `p50 ${paced.p50Ms.toFixed(1)} ms  p99 ${paced.p99Ms.toFixed(1)} ms  ` +
+        `all had all ${Math.round(paced.tailMs)} ms after the last  ` +
+        `${Math.round(paced.cpuShare * 100)} % of a processor`,
     );
   }
   tell("memory of a subscriber that waits", `${(await memory()).toFixed(1)} KiB`);
@@ -96,47 +109,6 @@ async function memory(): Promise<number> {
   const before = residentKiB(app.pid);
   await using _readers = await openReaders(`${app.url}/channels/idle`, IDLE_SUBSCRIBERS);
   return (residentKiB(app.pid) - before) / IDLE_SUBSCRIBERS;
-}
-
-interface Readers extends AsyncDisposable {
-  counts(): Promise<{ readonly least: number; readonly all: number }>;
-}
-
-async function openReaders(url: string, count: number): Promise<Readers> {
-  const file = new URL("./stream_readers.ts", import.meta.url).pathname;
-  const child = Bun.spawn([process.execPath, file, url, `${count}`], {
-    stdin: "pipe",
-    stdout: "pipe",
-    stderr: "inherit",
-  });
-  const lines = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
-  const line = async (): Promise<string> => {
-    const { value = "" } = await lines.read();
-    return value.trim();
-  };
-  if (await line() !== "ready") throw new Error("The readers did not get ready");
-  return {
-    async counts() {
-      child.stdin.write("\n");
-      await child.stdin.flush();
-      const [least = 0, all = 0] = (await line()).split(" ").map(Number);
-      return { least, all };
-    },
-    async [Symbol.asyncDispose]() {
-      child.kill();
-      await child.exited;
-    },
-  };
-}
-
-function residentKiB(pid: number): number {
-  return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]);
-}
-
-/** Of user and system together; the kernel counts in hundredths of a second. */
-function cpuMicros(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? [];
-  return (Number(fields[11]) + Number(fields[12])) * 10_000;
 }
 
 function tell(name: string, figure: string): void {
