@@ -282,9 +282,7 @@ test("memory and threads stay level over 1,000 kills, and no capacity is lost", 
   const early = await medianRest();
   await kill(700);
   const late = await medianRest();
-  // The runtime's own heap takes some 2,000 kills to find its level, which costs up to 13 % here (the
-  // benchmark tells the figure); what one isolate left behind would be 2.5 MB times 900.
-  expect(late.rss).toBeLessThan(early.rss * 1.25);
+  expect(late.rss).toBeLessThan(early.rss * 1.1);
   expect(Math.abs(late.threads - early.threads)).toBeLessThanOrEqual(2);
   const both = await within(
     Promise.all([1, 2].map((n) => app.call("sleep", [0.5], `?timeout=${5 + n}s`))),
