@@ -12,6 +12,7 @@ const EVERYTHING_BUT_ADAPTERS = [
   "version.ts",
   "reserved_names.ts",
   "pubsub",
+  "bench",
   "tasks",
   "broker",
   "heartbeat",
@@ -47,6 +48,7 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
   broker: ["lifecycle", "async"],
   "broker/amqp": ["broker", "version.ts", ...FLOOR],
   "broker/embedded": ["broker", ...FLOOR],
+  bench: ["calls", ...FLOOR],
   pubsub: ["broker", "tasks", "reserved_names.ts", ...FLOOR],
   // A job's record and what events make of it: what the store keeps. What works with the store and
   // the broker lies beside it.

@@ -1,5 +1,6 @@
 /** What a command line asks for, parsed and checked: all that the composition root needs to know. */
 import type {
+  BenchConfig,
   CallConfig,
   ListConfig,
   NodeConfig,
@@ -38,6 +39,13 @@ export type Command =
   }
   /** Print what is published on channels. */
   | { readonly kind: "subscribe"; readonly config: SubscribeConfig; readonly pattern: string }
+  /** Load a front and tell what it came to. */
+  | {
+    readonly kind: "bench";
+    readonly config: BenchConfig;
+    readonly task: string;
+    readonly input?: string;
+  }
   /** Ask a front about jobs, dead letters or schedules, or change them. */
   | { readonly kind: "records"; readonly config: RecordsConfig; readonly action: RecordsAction };
 

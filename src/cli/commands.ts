@@ -165,6 +165,22 @@ export const COMMANDS: Readonly<Record<Mode, CommandText>> = {
       ["app subscribe 'nodes.#' --amqp-url amqp://localhost", "past any front"],
     ],
   },
+  bench: {
+    brief: "Load a front with calls or jobs, and tell how it bore them.",
+    description: [
+      "Sends requests to one task of a front, many at once, each on a connection of its own, and " +
+      "prints the share that succeeded, the rate, percentiles, a histogram and the failures by " +
+      "type. A request starts when the one before it on its connection has ended: what a stalled " +
+      "front would have been sent meanwhile is not counted.",
+      "Ctrl-C tells what was done so far. Exit codes: 0 every request succeeded, 1 some did not, " +
+      "2 wrong usage, 3 no front.",
+    ],
+    usage: "[FLAGS] TASK [INPUT]",
+    examples: [
+      ["app bench echo '[\"hello\"]'", "1,000 calls, 10 at a time"],
+      ["app bench sleep '[1]' --requests 3000 --concurrency 100 --jobs", "jobs, each to its end"],
+    ],
+  },
   job: {
     brief: "Submit, show, list, cancel, retry or watch jobs.",
     description: [

@@ -68,6 +68,18 @@ async function runCommand(
       return await runPublishCommand(command, output, loadRoot);
     case "subscribe":
       return await runSubscribeCommand(command, output, loadRoot);
+    case "bench": {
+      const { runBench } = await import("./bench_command.ts");
+      const input = command.input === "-" ? await readStdin() : command.input;
+      const words = { task: command.task, ...(input === undefined ? {} : { input }) };
+      return await runBench(
+        command.config,
+        words,
+        output,
+        interruption(),
+        progressTerminal(output),
+      );
+    }
     case "records": {
       const { runRecords } = await import("./records_command.ts");
       return await runRecords(command, output, { readStdin, interrupt: interruption() });
@@ -185,6 +197,12 @@ async function runSubscribeCommand(
       }
     }
   }
+}
+
+/** Progress is drawn on stderr, where it is a terminal. */
+function progressTerminal({ printError }: Output) {
+  const { isTTY, columns } = process.stderr;
+  return isTTY ? { columns: columns ?? 80, write: printError } : undefined;
 }
 
 /** Aborts at Ctrl-C. */

@@ -149,6 +149,13 @@ function commandOf(config: Config, words: Words): Command | { readonly mistake: 
         task: words.task ?? "",
         ...(words.input === undefined ? {} : { input: words.input }),
       };
+    case "bench":
+      return {
+        kind: "bench",
+        config,
+        task: words.task ?? "",
+        ...(words.input === undefined ? {} : { input: words.input }),
+      };
     case "tasks":
     case "nodes":
       return { kind: "list", config };

@@ -43,6 +43,7 @@ export const MODES: readonly Mode[] = [
   "job",
   "dead-letters",
   "schedules",
+  "bench",
 ];
 
 /** All commands: for help, completion, and words that are no command. */
@@ -60,6 +61,7 @@ export function programParser(programName: string): WordsParser {
     commandParser("job", programName),
     commandParser("dead-letters", programName),
     commandParser("schedules", programName),
+    commandParser("bench", programName),
   );
 }
 
@@ -87,6 +89,7 @@ export function commandParser(
 function wordsParser(mode: Mode, flags: Parser<"sync", Flags, unknown>): WordsParser {
   switch (mode) {
     case "call":
+    case "bench":
       return object({
         mode: constant(mode),
         flags,

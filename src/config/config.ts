@@ -294,7 +294,23 @@ export interface SubscribeConfig {
   readonly log: LogConfig;
 }
 
+/** `app bench`, without the task and its input, which are arguments. */
+export interface BenchConfig {
+  readonly mode: "bench";
+  readonly target: Extract<CallTarget, { readonly kind: "front" }>;
+  readonly requests: number;
+  /** Requests in flight. */
+  readonly concurrency: number;
+  /** For each request, of a job to its end. */
+  readonly timeoutMs: number;
+  /** Jobs instead of calls. */
+  readonly isJob: boolean;
+  readonly json: boolean;
+  readonly log: LogConfig;
+}
+
 export type Config =
+  | BenchConfig
   | NodeConfig
   | CallConfig
   | ListConfig

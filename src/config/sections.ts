@@ -2,6 +2,7 @@
 import { resolve } from "node:path";
 import { amqpSection, brokerSection, isBrokerNamed } from "./broker_section.ts";
 import type {
+  BenchConfig,
   BrokerConfig,
   CallConfig,
   CallsConfig,
@@ -108,6 +109,8 @@ export function buildConfig(mode: Mode, draft: Draft, surroundings: Surroundings
     case "dead-letters":
     case "schedules":
       return recordsConfig(mode, draft);
+    case "bench":
+      return benchConfig(draft);
   }
 }
 
@@ -340,6 +343,24 @@ function recordsConfig(mode: RecordsConfig["mode"], draft: Draft): RecordsConfig
       ...(cursor === undefined ? {} : { cursor }),
       every: values.every,
     },
+    json: values.json,
+    log: logSection(draft, "warning", tokens),
+  };
+}
+
+/** What a request may take where nothing is said. */
+const BENCH_TIMEOUT_MS = 3_000;
+
+function benchConfig(draft: Draft): BenchConfig {
+  const { values } = draft;
+  const tokens = tokenToSend(draft);
+  return {
+    mode: "bench",
+    target: frontTarget(draft, tokens),
+    requests: values.requests,
+    concurrency: values.concurrency,
+    timeoutMs: values.timeout ?? BENCH_TIMEOUT_MS,
+    isJob: values.jobs,
     json: values.json,
     log: logSection(draft, "warning", tokens),
   };

@@ -55,7 +55,9 @@ const LISTS = ["tasks", "nodes", "queues"] as const;
 const CALLERS = ["call", "publish", "subscribe", ...LISTS] as const;
 /** Commands that only a front can answer, which keeps the records. */
 const RECORDS = ["job", "dead-letters", "schedules"] as const;
-const ASKERS = [...CALLERS, ...RECORDS] as const;
+/** Commands that ask a front alone. */
+const FRONT_ASKERS = [...RECORDS, "bench"] as const;
+const ASKERS = [...CALLERS, ...FRONT_ASKERS] as const;
 const BROKER = [...NODES, ...CALLERS] as const;
 const EVERYWHERE = [...NODES, ...ASKERS] as const;
 
@@ -82,13 +84,37 @@ export const SETTINGS = {
     help: "front to ask",
     helpIn: { call: "front to send the call to" },
   }),
+  requests: one({
+    group: "Call",
+    modes: ["bench"],
+    sources: "flag",
+    reader: wholeNumber({ min: 1, max: 10_000_000 }),
+    fallback: 1_000,
+    help: "requests in all",
+  }),
+  concurrency: one({
+    group: "Call",
+    modes: ["bench"],
+    sources: "flag",
+    reader: wholeNumber({ min: 1, max: 20_000 }),
+    fallback: 10,
+    help: "requests in flight at once, each on a connection of its own",
+  }),
+  jobs: onOff({
+    group: "Call",
+    modes: ["bench"],
+    sources: "flag",
+    fallback: false,
+    help: "submit jobs and follow each to its end, instead of calls",
+  }),
   timeout: one({
     group: "Call",
-    modes: ["call", "job"],
+    modes: ["call", "job", "bench"],
     sources: "flag",
     reader: duration({ minMs: 1 }),
     defaultText: "the task's own limit, which also caps it",
     help: "how long the task may run before it is stopped",
+    helpIn: { bench: "how long a request may take, or a job to its end [3s]" },
   }),
   expires: one({
     group: "Call",
@@ -305,6 +331,7 @@ export const SETTINGS = {
       job: "bearer token to send to the front",
       "dead-letters": "bearer token to send to the front",
       schedules: "bearer token to send to the front",
+      bench: "bearer token to send to the front",
     },
   }),
   tokenFile: one({
@@ -719,6 +746,7 @@ export const SETTINGS = {
       job: "warning",
       "dead-letters": "warning",
       schedules: "warning",
+      bench: "warning",
     },
     help: "least level to log; logs go to stderr",
   }),

@@ -518,7 +518,7 @@ describe("loadConfig() reports problems", () => {
 
   test("a flag without a meaning in the command is refused, a variable is not", () => {
     expect(problems("serve", { isolates: ["4"], timeout: ["3s"] })).toEqual([
-      "--timeout: has no meaning for serve; it belongs to call, job",
+      "--timeout: has no meaning for serve; it belongs to call, job, bench",
       "--isolates: has no meaning for serve; it belongs to all, work",
     ]);
     expect(problems("serve", {}, { env: { COX_ISOLATES: "4" }, ...inFile({ slots: 2 }) }))
