@@ -22,6 +22,8 @@ import { nextRound } from "./states.ts";
 /** Watchers are told of it if the broker is there. */
 const TELL_PATIENCE_MS = 2_000;
 const PAGE = 200;
+/** Whole records that are in memory at once. */
+const AT_ONCE = 20;
 /** Dead letters that one request tries again or deletes. */
 export const MAX_AT_ONCE = 10_000;
 
@@ -105,6 +107,12 @@ export class JobOperations {
 
   /** Tries a job again that has ended, however it ended, with all its attempts. */
   async retry(id: string): Promise<RetryEnding> {
+    const ending = await this.#retry(id);
+    if (ending.kind === "retried") await tellDue(this.#options.broker, this.#clock.now());
+    return ending;
+  }
+
+  async #retry(id: string): Promise<RetryEnding> {
     const job = await this.#options.store.get(id);
     if (job === undefined) return { kind: "unknown_job", id };
     if (!isFinal(job.state)) return { kind: "not_finished", job };
@@ -123,7 +131,6 @@ export class JobOperations {
       seq: Math.floor(now),
       dueAt: now,
     });
-    await tellDue(this.#options.broker, now);
     return { kind: "retried", job: retried };
   }
 
@@ -134,22 +141,27 @@ export class JobOperations {
   async retryDeadLetters(filter: { readonly task?: string } = {}): Promise<ManyRetried> {
     const refused: { id: string; reason: string }[] = [];
     let retried = 0;
-    for (const id of await this.#deadLetterIds(filter)) {
-      const ending = await this.retry(id);
-      switch (ending.kind) {
-        case "retried":
-        case "sent_back":
-          retried++;
-          break;
-        case "refused":
-          refused.push({ id, reason: ending.reason });
-          break;
-        case "not_finished":
-        case "unknown_job":
-          // Somebody else has just done it.
-          break;
+    const ids = await this.#deadLetterIds(filter);
+    for (let start = 0; start < ids.length; start += AT_ONCE) {
+      // Side by side, so that the store writes them together.
+      const some = ids.slice(start, start + AT_ONCE);
+      for (const ending of await Promise.all(some.map((id) => this.#retry(id)))) {
+        switch (ending.kind) {
+          case "retried":
+          case "sent_back":
+            retried++;
+            break;
+          case "refused":
+            refused.push({ id: ending.id, reason: ending.reason });
+            break;
+          case "not_finished":
+          case "unknown_job":
+            // Somebody else has just done it.
+            break;
+        }
       }
     }
+    await tellDue(this.#options.broker, this.#clock.now());
     return { retried, refused };
   }
 

@@ -169,6 +169,26 @@ describe("with SQLite", () => {
     expect((await recorder(second)).state).toBe("recording");
   }, 60_000);
 
+  test("after a restart of RabbitMQ records are kept again, delays too", async () => {
+    const { path, lines } = place("restart");
+    await using front = await startNode(serve("--data", join(path, "data")));
+    await using _worker = await startNode(work(path));
+    await known(front, "note");
+    const delayed = await accept(front, numbered(50, "delayed"), { delay: "4s" });
+    const queued = await accept(front, numbered(200));
+    await rabbit.stop();
+    await rabbit.start();
+    const startedAt = performance.now();
+    await until(async () => (await recorder(front)).state === "recording", "records to be kept");
+    // The program promises 5 s.
+    expect(performance.now() - startedAt).toBeLessThan(25_000);
+    for (const id of [...queued, ...delayed]) {
+      expect((await job(front, id, "?wait=20s")).state).toBe("succeeded");
+    }
+    const texts = without(lines(), "tick").map((line) => line.split(" ")[0]);
+    expect(new Set(texts).size).toBe(250);
+  }, 90_000);
+
   test("a worker can keep the records, and a front without them says what it cannot", async () => {
     const { path } = place("worker");
     await using front = await startNode(serve("--no-recorder"));
