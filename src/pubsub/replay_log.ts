@@ -61,6 +61,8 @@ export class ReplayLog {
   #forgottenAt: number;
   /** What was published before this instant may never have come here. */
   #deafUntil: number;
+  /** Whose messages were heard since, and so will be. */
+  readonly #heardSince = new Set<string>();
 
   constructor(limits: ReplayLimits, clock: Clock) {
     this.#limits = limits;
@@ -123,6 +125,7 @@ export class ReplayLog {
     const seq = this.next;
     const now = this.#clock.now();
     this.#deafUntil = now;
+    this.#heardSince.clear();
     this.#push(gapEvent(seq, this.newId(), "broker_away", now));
     return seq;
   }
@@ -239,7 +242,8 @@ export class ReplayLog {
 
   /** Published a moment ago, and not here yet. */
   #isUnderway(stamp: Stamp): boolean {
-    return !isPlace(stamp) && stamp.at > this.#deafUntil + SKEW_MS &&
+    const isHeard = this.#heardSince.has(stamp.maker) || stamp.at > this.#deafUntil + SKEW_MS;
+    return !isPlace(stamp) && isHeard &&
       Math.abs(this.#clock.now() - stamp.at) < UNDERWAY_MS &&
       (this.#latest.get(stamp.maker) ?? "") < stamp.order;
   }
@@ -267,9 +271,12 @@ export class ReplayLog {
   #heard({ maker, order }: Stamp): void {
     this.#latest.delete(maker);
     this.#latest.set(maker, order);
+    this.#heardSince.add(maker);
     if (this.#latest.size <= MAX_MAKERS) return;
     const { value: longestSilent } = this.#latest.keys().next();
-    if (longestSilent !== undefined) this.#latest.delete(longestSilent);
+    if (longestSilent === undefined) return;
+    this.#latest.delete(longestSilent);
+    this.#heardSince.delete(longestSilent);
   }
 }
 

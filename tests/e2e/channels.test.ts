@@ -117,6 +117,36 @@ describe.each(["the embedded broker", "RabbitMQ"])("channels on %s", (broker) =>
     expect(got).toEqual(upTo(50));
   });
 
+  test("nothing is lost between polls of two fronts in turn, while both publish", async () => {
+    const fronts = [app, other];
+    // A front that has just started cannot know of what it does not know.
+    let after = "";
+    for (const [one, another] of [[other, app], [app, other]] as const) {
+      await until(async () => {
+        after = (await (await post(`${one.url}/channels/turns`, '"first"')).json()).id;
+        const url = `${another.url}/channels/turns?wait=0s&after=${after}`;
+        return (await fetch(url)).status === 204;
+      }, "fronts to know each other");
+    }
+    const published = Promise.all(fronts.map(async (front, index) => {
+      for (let i = 0; i < 200; i++) {
+        await post(`${front.url}/channels/turns`, JSON.stringify(`${index}.${i}`));
+      }
+    }));
+    const got = new Set<string>();
+    for (let turn = 0; got.size < 400; turn++) {
+      const url = `${fronts[turn % 2]?.url}/channels/turns?limit=7&after=${after}`;
+      const response = await fetch(url);
+      if (response.status !== 200) throw new Error(`${response.status} after ${got.size}`);
+      for (const { gap, message } of await response.json()) {
+        expect(gap).toBeUndefined();
+        got.add(message);
+      }
+      after = response.headers.get("cox-after") ?? "";
+    }
+    await published;
+  }, 60_000);
+
   test("a stream goes on after the id that it saw last, on another front too", async () => {
     await using first = await EventStream.open(channels("stream.#"));
     await using witness = await EventStream.open(`${other.url}/channels/stream.%23`);

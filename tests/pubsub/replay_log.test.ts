@@ -119,6 +119,17 @@ describe("ReplayLog.resume() on another front", () => {
     expect(log.resume(late, all).skip.size).toBe(0);
   });
 
+  test("waits at once for who was heard, and not after a time of deafness", () => {
+    const clock = new FakeClock(START);
+    const log = front(clock);
+    const ids = new MessageIds(clock, "message");
+    log.append(heard(ids.next()));
+    const underway = ids.next();
+    expect(log.resume(underway, all).skip.size).toBe(1);
+    log.appendGap();
+    expect(given(log, underway)).toEqual(["not_kept", "broker_away"]);
+  });
+
   test("goes on by time from a place that only the other front knows", async () => {
     const clock = new FakeClock(START);
     const [one, other] = [front(clock), front(clock)];
