@@ -149,8 +149,8 @@ export const COMMANDS: Readonly<Record<Mode, CommandText>> = {
     brief: "Print what is published on channels.",
     description: [
       "Follows channels by way of a front, or past any front over RabbitMQ where --amqp-url names " +
-      "one, and prints one line a message: its channel and its content, or with --json all of it. " +
-      "A front that goes away is asked again, for what came after the last message.",
+      "one, and prints one line a message: its instant, channel and content, or with --json all of " +
+      "it. A front that goes away is asked again, for what came after the last message.",
       "What may have been missed is said on stderr, and with --json in a line of its own.",
       "Exit codes: 0 by Ctrl-C or after --count, 2 wrong usage, 3 no front or no broker.",
     ],

@@ -14,14 +14,20 @@ const log = getLogger(["coxswain", "cli"]);
 const SILENCE_MS = 50_000;
 const BACKOFF = { baseMs: 500, capMs: 10_000 };
 
+export interface FrontChannelsOptions {
+  /** Tells the operator that the front went away, or is back. */
+  readonly tell: (text: string) => void;
+  /** After this the front is taken for dead. */
+  readonly silenceMs?: number;
+}
+
 export class FrontChannels implements ChannelSource {
   readonly #front: Pick<FrontClient, "openStream">;
-  readonly #silenceMs: number;
+  readonly #options: FrontChannelsOptions;
 
-  /** @param silenceMs after this the front is taken for dead. */
-  constructor(front: Pick<FrontClient, "openStream">, silenceMs = SILENCE_MS) {
+  constructor(front: Pick<FrontClient, "openStream">, options: FrontChannelsOptions) {
     this.#front = front;
-    this.#silenceMs = silenceMs;
+    this.#options = options;
   }
 
   /** @throws StartupError when the front cannot be asked at first, or refuses. */
@@ -29,16 +35,21 @@ export class FrontChannels implements ChannelSource {
     pattern: string,
     { after, signal }: SubscribeOptions,
   ): AsyncGenerator<string, void, undefined> {
+    const { tell, silenceMs = SILENCE_MS } = this.#options;
     const backoff = new Backoff(BACKOFF);
     const path = `/channels/${encodeURIComponent(pattern)}`;
     let lastId = after;
     let wasThere = false;
+    let isAway = false;
     while (!signal.aborted) {
       try {
         const body = await this.#front.openStream(path, lastId, signal);
+        if (isAway) tell("The front is back.");
         wasThere = true;
-        backoff.reset();
-        for await (const event of readEventStream(watched(body, this.#silenceMs))) {
+        isAway = false;
+        for await (const event of readEventStream(watched(body, silenceMs))) {
+          // Not before: a front may let in, and close at once, again and again.
+          backoff.reset();
           if (event.id !== "") lastId = event.id;
           if (event.data !== undefined) yield event.data;
         }
@@ -48,11 +59,9 @@ export class FrontChannels implements ChannelSource {
         log.debug("The stream broke: {error}", { error });
       }
       if (signal.aborted) return;
-      const pauseMs = backoff.next();
-      log.warn("The front's stream ended; asking again in {pauseMs} ms", {
-        pauseMs: Math.round(pauseMs),
-      });
-      await sleep(pauseMs, undefined, { signal }).catch((error: unknown) => {
+      if (!isAway) tell("The front went away; it is asked again until it is back.");
+      isAway = true;
+      await sleep(backoff.next(), undefined, { signal }).catch((error: unknown) => {
         if (!signal.aborted) throw error;
       });
     }

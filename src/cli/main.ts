@@ -184,7 +184,9 @@ async function runSubscribeCommand(
     case "front": {
       const { FrontChannels } = await import("./front_channels.ts");
       const { FrontClient } = await import("./front_client.ts");
-      const source = new FrontChannels(new FrontClient(target));
+      const source = new FrontChannels(new FrontClient(target), {
+        tell: (text) => output.printError(`${text}\n`),
+      });
       return await runSubscribe(config, pattern, source, output, interrupt);
     }
     case "broker": {

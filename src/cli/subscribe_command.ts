@@ -63,11 +63,11 @@ function eventOf(text: string): Event | undefined {
   }
   if (!isRecord(event)) return undefined;
   if ("gap" in event) return { kind: "gap", line: gapLine(event) };
-  const { channel, message, contentType } = event;
+  const { at, channel, message, contentType } = event;
   const isPlain = typeof message === "string" && typeof contentType === "string" &&
     !/[\r\n]/.test(message);
   const shown = isPlain ? message : JSON.stringify(message);
-  return { kind: "message", line: printable(`${channel} ${shown}`) };
+  return { kind: "message", line: printable(`${at} ${channel} ${shown}`) };
 }
 
 const REASONS: Readonly<Record<string, string>> = {

@@ -1,5 +1,5 @@
 /** `app subscribe`: what it prints, when it ends, and how it goes on when its front goes away. */
-import { describe, expect, test } from "bun:test";
+import { beforeEach, describe, expect, test } from "bun:test";
 import { FrontChannels } from "../../src/cli/front_channels.ts";
 import { FrontClient } from "../../src/cli/front_client.ts";
 import type { Output } from "../../src/cli/output.ts";
@@ -94,7 +94,7 @@ describe("runSubscribe()", () => {
         message("2", "plain words", text),
         message("3", "two\nlines\u001b", text),
         message("4", "JSON text"),
-        '{"id":"5","channel":"n","message":12345678901234567890,"at":""}',
+        '{"id":"5","channel":"n","message":12345678901234567890,"at":"1970-01-01T00:00:00.000Z"}',
         { id: "6", gap: "too_slow", missed: 12, at: "" },
         "nonsense",
       ),
@@ -103,11 +103,11 @@ describe("runSubscribe()", () => {
     );
     expect(code).toBe(0);
     expect(output.stdout.split("\n")).toEqual([
-      'a.b {"x":[1]}',
-      "a.b plain words",
-      'a.b "two\\nlines\\u001b"',
-      'a.b "JSON text"',
-      "n 12345678901234567890",
+      '2026-11-21T08:00:00.000Z a.b {"x":[1]}',
+      "2026-11-21T08:00:00.000Z a.b plain words",
+      '2026-11-21T08:00:00.000Z a.b "two\\nlines\\u001b"',
+      '2026-11-21T08:00:00.000Z a.b "JSON text"',
+      "1970-01-01T00:00:00.000Z n 12345678901234567890",
       "",
     ]);
     expect(output.stderr).toContain("12 messages may have been missed: they came faster");
@@ -163,6 +163,19 @@ describe("FrontChannels", () => {
   const refusal = (status: number) => () =>
     Response.json({ type: "/problems/x", detail: "not now" }, { status });
 
+  /** What was told on the way. */
+  let told: string[] = [];
+  beforeEach(() => {
+    told = [];
+  });
+  const channels = ({ client }: { readonly client: FrontClient }, silenceMs?: number) =>
+    new FrontChannels(client, {
+      tell: (text) => told.push(text),
+      ...(silenceMs === undefined ? {} : { silenceMs }),
+    });
+  const AWAY = "The front went away; it is asked again until it is back.";
+  const BACK = "The front is back.";
+
   async function collect(source: FrontChannels, count: number, after?: string): Promise<string[]> {
     const got: string[] = [];
     const options = { signal: NEVER, ...(after === undefined ? {} : { after }) };
@@ -179,21 +192,23 @@ describe("FrontChannels", () => {
       refusal(503),
       stream("id: 9\ndata: B\n\n", true),
     );
-    expect(await collect(new FrontChannels(one.client), 2, "6")).toEqual(["A", "B"]);
+    expect(await collect(channels(one), 2, "6")).toEqual(["A", "B"]);
     expect(one.seen).toEqual(["6", "8", "8"]);
+    // Once, however often it was asked.
+    expect(told).toEqual([AWAY, BACK]);
   });
 
   test("takes a front that says nothing any more for dead", async () => {
     await using one = front(stream("id: 1\ndata: A\n\n", true), stream("id: 2\ndata: B\n\n", true));
-    expect(await collect(new FrontChannels(one.client, 200), 2)).toEqual(["A", "B"]);
+    expect(await collect(channels(one, 200), 2)).toEqual(["A", "B"]);
     expect(one.seen).toEqual([null, "1"]);
   });
 
   test("gives up at once where it is refused, and at first where there is no front", async () => {
     await using one = front(stream("id: 1\ndata: A\n\n"), refusal(400));
-    await expect(collect(new FrontChannels(one.client), 2)).rejects.toThrow("refused: not now");
-    const nowhere = new FrontClient({ url: "http://127.0.0.1:1" });
-    await expect(collect(new FrontChannels(nowhere), 1)).rejects.toThrow("Cannot reach a front");
+    await expect(collect(channels(one), 2)).rejects.toThrow("refused: not now");
+    const nowhere = { client: new FrontClient({ url: "http://127.0.0.1:1" }) };
+    await expect(collect(channels(nowhere), 1)).rejects.toThrow("Cannot reach a front");
   });
 
   test("ends when it is told to, in the middle of a stream", async () => {
@@ -201,7 +216,7 @@ describe("FrontChannels", () => {
     const stop = new AbortController();
     const got: string[] = [];
     for await (
-      const text of new FrontChannels(one.client).subscribe("a", { signal: stop.signal })
+      const text of channels(one).subscribe("a", { signal: stop.signal })
     ) {
       got.push(text);
       stop.abort();
