@@ -4,6 +4,7 @@
  * The machine's speed drifts: rounds alternate, medians are compared, ratios are what counts.
  */
 import { availableParallelism, loadavg } from "node:os";
+import { consume } from "./bench/consume.ts";
 import { type HttpConnection, openConnection } from "./bench/http_client.ts";
 import { benchJobs } from "./bench/jobs.ts";
 import { openCaller, openEmbedded, startApp } from "./bench/nodes.ts";
@@ -226,6 +227,7 @@ const BENCHMARKS: Readonly<Record<string, (rabbit: () => Promise<RabbitMq>) => P
   rpc: async (rabbit) => rpc(await rabbit()),
   http: async (rabbit) => http(await rabbit()),
   pubsub: async (rabbit) => pubsub(await rabbit(), ROUNDS),
+  consume: async (rabbit) => consume(await rabbit(), ROUNDS),
   kill,
   health,
   start,
