@@ -40,10 +40,8 @@ async function write(
   drained: () => Promise<void>,
 ): Promise<void> {
   for (let events = await subscription.next(); events.length > 0;) {
-    for (const { json } of events) {
-      peer.send(json);
-      while (peer.unreadBytes > MAX_UNREAD_BYTES && !subscription.isClosed) await drained();
-    }
+    peer.send(events.map(({ json }) => json));
+    while (peer.unreadBytes > MAX_UNREAD_BYTES && !subscription.isClosed) await drained();
     events = await subscription.next();
   }
   peer.close(CLOSE_GOING_AWAY, "The front stops");

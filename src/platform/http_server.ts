@@ -26,8 +26,8 @@ const ANSWERED_POLL_MS = 10;
 
 /** The other end of a WebSocket. */
 export interface SocketPeer {
-  /** Sends a text; one that is gone gets nothing. */
-  send(text: string): void;
+  /** Sends texts, each as a message, in as few writes as can be; one that is gone gets nothing. */
+  send(texts: readonly string[]): void;
   /** Bytes that were sent and are not on their way yet, because the other end reads too slowly. */
   readonly unreadBytes: number;
   /** @param code RFC 6455, section 7.4. */
@@ -192,7 +192,11 @@ interface SocketData {
 
 function peerOf(socket: Bun.ServerWebSocket<SocketData>): SocketPeer {
   return {
-    send: (text) => void socket.send(text),
+    // A write for each costs ten times as much.
+    send: (texts) =>
+      void socket.cork(() => {
+        for (const text of texts) socket.send(text);
+      }),
     get unreadBytes() {
       return socket.getBufferedAmount();
     },
