@@ -313,12 +313,16 @@ describe("a front", () => {
   }, 60_000);
 
   test("ends its streams when it stops, and is not held up by them", async () => {
-    await using app = await startNode(["all", "--port", "0"]);
+    await using app = await startNode(["all", "--port", "0", "--max-subscribers", "3"]);
     await using stream = await EventStream.open(`${app.url}/channels/x`);
     const polled = fetch(`${app.url}/channels/x`);
     const socket = new WebSocket(`${app.url.replace("http", "ws")}/channels/x`);
     await new Promise((resolve) => socket.onopen = resolve);
     const closed = new Promise<number>((resolve) => socket.onclose = ({ code }) => resolve(code));
+    await until(
+      async () => (await fetch(`${app.url}/channels/x?wait=0s`)).status === 503,
+      "all three to have come",
+    );
     const before = performance.now();
     app.signal("SIGTERM");
     expect((await polled).status).toBe(204);
