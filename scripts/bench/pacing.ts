@@ -38,7 +38,7 @@ export async function runPaced(
   const url = `${app.url}/channels/bench.paced`;
   const messages = perSecond * seconds;
   const lanes = await Promise.all(Array.from({ length: LANES }, () => openConnection(url, "0")));
-  await using readers = await openReaders(url, subscribers - 1, true);
+  await using readers = await openReaders(url, subscribers - 1, "--order");
   const witness = await openWitness(url, messages);
   const cpuBefore = cpuMicros(app.pid);
   const start = performance.now();

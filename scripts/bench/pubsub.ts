@@ -16,6 +16,8 @@ const MESSAGE = JSON.stringify({ order: 7, state: "paid", text: "x".repeat(60) }
 const CHANNEL = "bench.orders";
 /** Subscribers → messages that are published to them. */
 const SIZES: ReadonlyMap<number, number> = new Map([[1, 10_000], [100, 4_000], [1_000, 2_000]]);
+/** WebSockets, in turn. */
+const SOCKETS = 1_000;
 const IDLE_SUBSCRIBERS = 1_000;
 /** Less than the time after which streams are kept alive, whose frames come at different places. */
 const PACE = { subscribers: 1_000, perSecond: 1_000, seconds: 8 };
@@ -36,6 +38,10 @@ export async function pubsub(rabbit: RabbitMq, rounds: number): Promise<void> {
         const known = figures.get(key) ?? [];
         figures.set(key, [...known, await fanOut(app, subscribers, messages)]);
       }
+      const key = `${name}, ${SOCKETS} sockets`;
+      const known = figures.get(key) ?? [];
+      const messages = SIZES.get(SOCKETS) ?? 0;
+      figures.set(key, [...known, await fanOut(app, SOCKETS, messages, "--sockets")]);
     }
   }
   const yardstick = median(bare);
@@ -45,7 +51,7 @@ export async function pubsub(rabbit: RabbitMq, rounds: number): Promise<void> {
     const delivered = median(results.map(({ deliveredPerSecond }) => deliveredPerSecond));
     const cpu = median(results.map(({ cpuMicros }) => cpuMicros));
     tell(
-      `POST to event streams, ${key}`,
+      `POST to subscribers, ${key}`,
       `${Math.round(published)}/s  ${(published / yardstick).toFixed(2)} ×  ` +
         `delivered ${Math.round(delivered)}/s  ${cpu.toFixed(1)} µs of the front each`,
     );
@@ -71,9 +77,14 @@ interface Delivered {
 }
 
 /** From the first publish until every subscriber has got every message. */
-async function fanOut(app: RunningApp, subscribers: number, messages: number): Promise<Delivered> {
+async function fanOut(
+  app: RunningApp,
+  subscribers: number,
+  messages: number,
+  ...how: "--sockets"[]
+): Promise<Delivered> {
   const url = `${app.url}/channels/${CHANNEL}`;
-  await using readers = await openReaders(url, subscribers);
+  await using readers = await openReaders(url, subscribers, ...how);
   const connections = await Promise.all(
     Array.from({ length: CONCURRENCY }, () => openConnection(url, MESSAGE)),
   );

@@ -15,15 +15,14 @@ export interface Counts {
   readonly checksum: number;
 }
 
-/** @param looksAtOrder costs the reading process some time for each event. */
+/** @param how `--order` costs the reading process some time for each event. */
 export async function openReaders(
   url: string,
   count: number,
-  looksAtOrder = false,
+  ...how: ("--order" | "--sockets")[]
 ): Promise<Readers> {
   const file = new URL("./stream_readers.ts", import.meta.url).pathname;
-  const order = looksAtOrder ? ["--order"] : [];
-  const child = Bun.spawn([process.execPath, file, url, `${count}`, ...order], {
+  const child = Bun.spawn([process.execPath, file, url, `${count}`, ...how], {
     stdin: "pipe",
     stdout: "pipe",
     stderr: "inherit",

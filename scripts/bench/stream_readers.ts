@@ -2,15 +2,20 @@
  * Reads event streams, many at once, and counts what comes: `bun scripts/bench/stream_readers.ts URL
  * COUNT [--order]` prints "ready" when all are open, and then, whenever a line comes in, how many
  * events the slowest and all of them together have got; with `--order` also how many different orders
- * of ids there are, and the checksum of the first.
+ * of ids there are, and the checksum of the first. With `--sockets` they are WebSockets.
  */
 import { OrderOfIds } from "./order_of_ids.ts";
 
 const [url = "", count = "1", option] = process.argv.slice(2);
 const { hostname, port, pathname, host } = new URL(url);
-const request = `GET ${pathname} HTTP/1.1\r\nhost: ${host}\r\naccept: text/event-stream\r\n\r\n`;
+const areSockets = option === "--sockets";
+const UPGRADE = "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n" +
+  "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==";
+const request = `GET ${pathname} HTTP/1.1\r\nhost: ${host}\r\n` +
+  `${areSockets ? UPGRADE : "accept: text/event-stream"}\r\n\r\n`;
 const ID = "id: ";
-const END = "\ndata: ";
+/** Stands once in each event. */
+const END = areSockets ? '"channel":"' : "\ndata: ";
 
 const got = new Array<number>(Number(count)).fill(0);
 const orders = option === "--order" ? got.map(() => new OrderOfIds()) : [];
