@@ -1,7 +1,7 @@
 /** Tokens: given themselves or as files, and when a front must have one. */
 import type { Draft } from "./draft.ts";
 import { flagOf } from "./setting.ts";
-import { token as tokenReader } from "./settings.ts";
+import { token as tokenReader } from "./settings/rows.ts";
 
 export interface Tokens {
   readonly token?: string;

@@ -68,7 +68,7 @@ describe("on the embedded broker", () => {
     await using app = await startNode([
       ...["all", "--port", "0", "--node-id", "alone", "--heartbeat-interval", "1"],
     ]);
-    await until(async () => (await nodesOf(app))[0]?.["count"] === 2, "the second beat");
+    await until(async () => Number((await nodesOf(app))[0]?.["count"]) >= 2, "the second beat");
     expect(await nodesOf(app)).toEqual([{
       id: "alone",
       role: "all",
@@ -77,7 +77,7 @@ describe("on the embedded broker", () => {
       startedAt: expect.any(String),
       lastBeaconAt: expect.any(String),
       intervalMs: 2_000,
-      count: 2,
+      count: expect.any(Number),
       load: expect.objectContaining({
         running: 0,
         waiting: 0,

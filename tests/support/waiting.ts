@@ -7,7 +7,7 @@
 export async function until(
   what: string,
   isSo: () => boolean | Promise<boolean>,
-  limitMs = 5_000,
+  limitMs = 20_000,
 ): Promise<void> {
   const giveUpAt = performance.now() + limitMs;
   while (!(await isSo())) {
