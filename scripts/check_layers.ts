@@ -79,8 +79,10 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
   watch: ["lifecycle", "platform"],
   config: ["reserved_names.ts", "tasks", "lifecycle", "platform", "observe"],
   cli: EVERYTHING_BUT_ADAPTERS,
-  // The composition root.
-  "cli/run.ts": [
+  // The composition root; one file of it names adapters.
+  "cli/run.ts": ["cli/run", "cli/run/adapters.ts", ...EVERYTHING_BUT_ADAPTERS],
+  "cli/run": ["cli/run/adapters.ts", ...EVERYTHING_BUT_ADAPTERS],
+  "cli/run/adapters.ts": [
     ...EVERYTHING_BUT_ADAPTERS,
     "broker/amqp",
     "broker/embedded",

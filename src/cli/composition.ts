@@ -1,4 +1,4 @@
-/** What the command line asks of the composition root, run.ts: the parts that need adapters. */
+/** What the command line asks of the composition root, run.ts with run/: the parts that need adapters. */
 import type { Caller } from "../calls/call.ts";
 import type {
   AmqpBrokerConfig,

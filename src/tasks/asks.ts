@@ -1,6 +1,6 @@
 /**
  * What a running task may ask of its node's main thread: one row for each question. How questions
- * travel is src/isolates; who answers them is put together in src/cli/run.ts.
+ * travel is src/isolates; who answers them is put together in src/cli/run/.
  */
 import type { ExchangeType } from "./consumer.ts";
 import type { ToldEvent } from "./channel_subscription.ts";
