@@ -23,12 +23,13 @@ import { Answers } from "./answers.ts";
 import { RecorderClaim, type RecorderTakenError } from "./claim.ts";
 import { DeadLetters } from "./dead_letters.ts";
 import { DueJobs } from "./due_jobs.ts";
-import { EventBatches } from "./event_batches.ts";
+import { jobEventSource } from "./event_batches.ts";
 import { LeaseHolder } from "./lease.ts";
 import { Overdue } from "./overdue.ts";
 import { runPatiently } from "./patient_loop.ts";
 import { RetentionLoop } from "./retention.ts";
 import { type AnnouncedSchedules, Schedules } from "./schedules.ts";
+import { StoreBatches } from "./store_batches.ts";
 
 const log = getLogger(["coxswain", "recorder"]);
 
@@ -76,7 +77,7 @@ export class Recorder implements Component {
   readonly #events: JobEventPublisher;
   readonly #answers: Answers;
   readonly #claim: RecorderClaim;
-  readonly #batches: EventBatches;
+  readonly #batches: StoreBatches<JobEvent>;
   readonly #letters: DeadLetters;
   readonly #due: DueJobs;
   readonly #schedules: Schedules;
@@ -94,13 +95,9 @@ export class Recorder implements Component {
     this.#clock = clock;
     this.#events = new JobEventPublisher({ broker, patienceMs: TELL_PATIENCE_MS });
     const made = (jobs: readonly Job[], events: readonly JobEvent[]) => this.#made(jobs, events);
-    this.#batches = new EventBatches({
-      broker,
-      store,
-      node,
-      clock,
-      recorded: (jobs) => this.#recorded(jobs),
-    });
+    const recorded = (jobs: readonly Job[]) => this.#recorded(jobs);
+    const source = jobEventSource({ broker, store, node, clock, recorded });
+    this.#batches = new StoreBatches({ broker, store, clock, source });
     this.#letters = new DeadLetters({ broker, store, clock, recorded: made });
     const isCaughtUp = () => this.#isCaughtUp();
     this.#due = new DueJobs({
