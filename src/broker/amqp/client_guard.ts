@@ -8,6 +8,7 @@
  */
 import type { AMQPProperties, Field } from "@cloudamqp/amqp-client";
 import { AMQPView } from "@cloudamqp/amqp-client/amqp-view";
+import { installTexts } from "./client_texts.ts";
 
 type Table = Record<string, Field>;
 
@@ -32,6 +33,7 @@ export function unreadableReason(headers: object): string | undefined {
 export function guardClient(): void {
   if (isGuarded) return;
   isGuarded = true;
+  installTexts();
   guardReading();
   guardWriting();
 }

@@ -40,12 +40,28 @@ export function planPrefetch(
 ): PrefetchStep {
   const count = grants.length;
   const free = prefetch - carried - grants.reduce((sum, size) => sum + size, 0);
-  // Each delivery that is carried over may cost one subscription again: gain at least half of them.
-  if (count > 1 && 2 * unsettled + 2 <= count) return RESTART;
+  if (unsettled <= restartsAt(count)) return RESTART;
   if (free < 0) return count > 0 ? RESTART : KEEP;
   if (free === 0) return KEEP;
   if (count < MANY_GRANTS || (carried === 0 && count === MANY_GRANTS)) {
     return { kind: "grant", size: free };
   }
   return isRaised ? RESTART : KEEP;
+}
+
+/**
+ * How many may be unsettled for a kept plan to be worth a second look, when nothing else was asked for.
+ * What is carried gives a place back with each settlement; other settlements matter when many
+ * subscriptions can be made one.
+ */
+export function nextStepAt({ grants, carried }: Pick<Holding, "grants" | "carried">): number {
+  return carried > 0 ? Infinity : restartsAt(grants.length);
+}
+
+/**
+ * How many may be unsettled for so many subscriptions to be made one. Each delivery that is carried over
+ * may cost one subscription again: at least half of them are to be gained.
+ */
+function restartsAt(subscriptions: number): number {
+  return subscriptions > 1 ? (subscriptions - 2) / 2 : -1;
 }

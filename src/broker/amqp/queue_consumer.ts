@@ -15,7 +15,7 @@ import type { AmqpDelivery } from "./delivery.ts";
 import { DeliveryQueue } from "./delivery_queue.ts";
 import { reasonOf } from "./failure.ts";
 import type { Link } from "./link.ts";
-import { planPrefetch } from "./prefetch_plan.ts";
+import { nextStepAt, planPrefetch } from "./prefetch_plan.ts";
 import { Restorer } from "./restorer.ts";
 
 const log = getLogger(["coxswain", "broker"]);
@@ -46,8 +46,8 @@ export class QueueConsumer implements Consumer {
   #prefetch: number;
   /** What was asked for when the latest subscription began. */
   #grantedFor: number;
-  /** One subscription has the whole prefetch: settlements call for no change. */
-  #isEven = false;
+  /** A settlement calls for a change at the earliest when no more than so many are unsettled. */
+  #adjustsAt = Infinity;
   /** A change of its subscriptions is underway. */
   #changing: Promise<void> | undefined;
   #cancelling: Promise<void> | undefined;
@@ -135,7 +135,7 @@ export class QueueConsumer implements Consumer {
 
   #settled(): void {
     if (this.#state === "consuming") {
-      if (!this.#isEven) this.#adjust();
+      if ((this.#channel?.unsettled ?? 0) <= this.#adjustsAt) this.#adjust();
     } else if (this.#state === "cancelled" && this.#channel?.unsettled === 0) {
       void this.#letGo();
     }
@@ -188,7 +188,7 @@ export class QueueConsumer implements Consumer {
     const isRaised = prefetch > this.#grantedFor;
     const step = planPrefetch({ prefetch, isRaised, grants, carried, unsettled });
     if (step.kind !== "restart") this.#grantedFor = prefetch;
-    this.#isEven = step.kind === "keep" && grants.length === 1 && grants[0] === prefetch;
+    this.#adjustsAt = step.kind === "keep" ? nextStepAt({ grants, carried }) : Infinity;
     if (step.kind === "keep") return;
     const change = step.kind === "grant" ? channel.subscribe(step.size) : channel.unsubscribe();
     this.#changing = change.catch((error: unknown) => {

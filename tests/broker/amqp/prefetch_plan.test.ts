@@ -1,7 +1,7 @@
 /** The plan for a changing prefetch, followed by a model of a channel. */
 import { expect, test } from "bun:test";
 import fc from "fast-check";
-import { planPrefetch } from "../../../src/broker/amqp/prefetch_plan.ts";
+import { nextStepAt, planPrefetch } from "../../../src/broker/amqp/prefetch_plan.ts";
 
 /** A consumer whose broker always has more: each subscription is full at once. */
 class Model {
@@ -11,6 +11,9 @@ class Model {
   current: number[];
   carried = 0;
   grantedFor: number;
+  /** As the consumer does: more unsettled than this call for no look at the plan. */
+  adjustsAt = Infinity;
+  plannedFor = -1;
   steps = 0;
 
   constructor(prefetch: number) {
@@ -26,13 +29,23 @@ class Model {
 
   /** Follows the plan until it says to keep. @param refill whether the queue has messages. */
   settle(refill: boolean): void {
+    const isQuiet = this.plannedFor === this.prefetch && this.unsettled > this.adjustsAt;
+    if (!isQuiet) this.plan(refill);
+    if (refill) this.current = [...this.grants];
+  }
+
+  plan(refill: boolean): void {
     for (let guard = 0;; guard++) {
       if (guard > 10) throw new Error("The plan does not come to rest");
       const { prefetch, grants, carried, unsettled } = this;
       const isRaised = prefetch > this.grantedFor;
       const step = planPrefetch({ prefetch, isRaised, grants, carried, unsettled });
       if (step.kind !== "restart") this.grantedFor = prefetch;
-      if (step.kind === "keep") break;
+      if (step.kind === "keep") {
+        this.adjustsAt = nextStepAt({ grants, carried });
+        this.plannedFor = prefetch;
+        return;
+      }
       this.steps++;
       if (step.kind === "restart") {
         this.carried = unsettled;
@@ -43,7 +56,6 @@ class Model {
         this.current.push(refill ? step.size : 0);
       }
     }
-    if (refill) this.current = [...this.grants];
   }
 
   /** Settles one delivery of those that are held; which one is up to the test. */
