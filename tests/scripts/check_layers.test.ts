@@ -15,7 +15,7 @@ describe("checkLayers() on directions", () => {
     expect(violations({
       "broker/broker.ts": `import { systemClock } from "../lifecycle/clock.ts";\n`,
       "broker/amqp/broker.ts": `import type { Broker } from "../broker.ts";\n`,
-      "cli/run.ts": `const { x } = await import("../broker/amqp/broker.ts");\n`,
+      "cli/run/adapters.ts": `const { x } = await import("../../broker/amqp/broker.ts");\n`,
       "mod.ts": `export { task } from "./tasks/definition.ts";\n`,
       "calls/a.ts": `import "./b.ts";\nimport { getLogger } from "@logtape/logtape";\n`,
     })).toEqual([]);
@@ -33,6 +33,7 @@ describe("checkLayers() on directions", () => {
     ["the floor that knows a part", "lifecycle/a.ts", "../calls/call.ts", "import calls"],
     ["tasks that know operations", "tasks/a.ts", "../observe/logging.ts", "import observe"],
     ["a command that names an adapter", "cli/a.ts", "../broker/amqp/b.ts", "import broker/amqp"],
+    ["a part of the root that names one", "cli/run/a.ts", "../../broker/amqp/b.ts", "broker/amqp"],
     ["a part that reaches for the root", "worker/a.ts", "../cli/run.ts", "import cli/run.ts"],
     ["a part out of src", "calls/a.ts", "../../main.ts", "not of src"],
   ])("finds %s", (_what, file, specifier, message) => {
