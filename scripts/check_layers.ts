@@ -19,6 +19,7 @@ const EVERYTHING_BUT_ADAPTERS = [
   "jobs",
   "store",
   "nodes",
+  "devices",
   "calls",
   "messages",
   "isolates",
@@ -52,19 +53,22 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
   pubsub: ["broker", "tasks", "reserved_names.ts", ...FLOOR],
   // A job's record and what events make of it: what the store keeps. What works with the store and
   // the broker lies beside it.
-  jobs: ["calls", "broker", "nodes", "tasks", "store", "version.ts", ...FLOOR],
-  store: ["jobs", "tasks", ...FLOOR],
-  "store/sqlite": ["store", "jobs", "tasks", ...FLOOR],
-  "store/postgres": ["store", "jobs", "tasks", ...FLOOR],
+  jobs: ["calls", "broker", "devices", "nodes", "tasks", "store", "version.ts", ...FLOOR],
+  store: ["devices", "jobs", "tasks", ...FLOOR],
+  "store/sqlite": ["store", "devices", "jobs", "tasks", ...FLOOR],
+  "store/postgres": ["store", "devices", "jobs", "tasks", ...FLOOR],
   heartbeat: ["broker", "version.ts", ...FLOOR],
   nodes: ["broker", "heartbeat", "pubsub", "tasks", "version.ts", "lifecycle", "async", "observe"],
   calls: ["broker", "tasks", "nodes", "version.ts", "reserved_names.ts", ...FLOOR],
+  // What devices are called and what travels of them is beside the gateway; recorders and stores read it.
+  devices: ["broker", "nodes", "pubsub", "tasks", "reserved_names.ts", ...FLOOR],
   messages: ["broker", "calls", "nodes", "tasks", "reserved_names.ts", ...FLOOR],
   // It provides the module "coxswain" to task files.
   isolates: ["mod.ts", "tasks", ...FLOOR],
   worker: ["calls", "jobs", "isolates", "broker", "heartbeat", "nodes", "tasks", ...FLOOR],
   http: [
     "calls",
+    "devices",
     "messages",
     "reserved_names.ts",
     "pubsub",

@@ -34,6 +34,24 @@ export const LARGE_DEAD_LETTERS_QUEUE: QueueSpec = { name: "cox.dead-letters.lar
 /** All recorders of a broker consume it; one whose records nobody may share has it alone. */
 export const RECORDER_LOCK_QUEUE: QueueSpec = { name: "cox.recorder.lock" };
 
+/** Direct: commands, by the id of the device, to the queue of the node that holds it. */
+export const DEVICES_EXCHANGE: ExchangeSpec = { name: "cox.devices", type: "direct" };
+/**
+ * Topic: devices that came (`online.<device>`) or went (`offline.<device>`), and between the nodes
+ * that hold devices and those that list them, what they ask (`ask`) and tell (`held`).
+ */
+export const DEVICE_STATUS_EXCHANGE: ExchangeSpec = { name: "cox.device-status", type: "topic" };
+/** Where what happened to devices waits for the recorder. Declared by every node that tells it. */
+export const DEVICE_STATUS_QUEUE: QueueSpec = { name: "cox.device-status" };
+/** Binds what is recorded of devices to the recorder's queue. */
+export const DEVICE_STATUS_BINDINGS: readonly BindingSpec[] = ["online.*", "offline.*"].map(
+  (routingKey) => ({
+    exchange: DEVICE_STATUS_EXCHANGE.name,
+    queue: DEVICE_STATUS_QUEUE.name,
+    routingKey,
+  }),
+);
+
 /** Queue of tasks that name none. */
 export const DEFAULT_QUEUE = "default";
 /** Queue of the tasks that are compiled in. */
