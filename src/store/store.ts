@@ -10,6 +10,7 @@
 import type { Job, JobState, JobSummary } from "../jobs/job.ts";
 import type { BeginningEvent, JobEvent } from "../jobs/job_event.ts";
 import type { ScheduleSpec } from "../tasks/schedule.ts";
+import type { DeviceStore } from "./device_store.ts";
 
 export interface NewJob {
   readonly event: BeginningEvent;
@@ -98,7 +99,7 @@ export interface Retention {
   readonly cancelledBefore: number;
 }
 
-export interface Store {
+export interface Store extends DeviceStore {
   /** Where it is, for people: without a password. */
   readonly place: string;
   /** Whether several nodes may use it at once; else it belongs to one process. */

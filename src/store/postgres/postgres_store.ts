@@ -5,6 +5,13 @@
 import type { Job, JobSummary } from "../../jobs/job.ts";
 import type { BeginningEvent, JobEvent } from "../../jobs/job_event.ts";
 import { MAX_RESULT_BYTES } from "../../jobs/limits.ts";
+import type {
+  DeviceChange,
+  DevicePage,
+  DeviceState,
+  HoldingNode,
+  LostDevices,
+} from "../device_store.ts";
 import { StoreAwayError } from "../errors.ts";
 import type {
   AnnouncedSchedule,
@@ -21,6 +28,7 @@ import type {
 import { type PostgresAddress, readAddress } from "./address.ts";
 import { Connections } from "./connections.ts";
 import { createJobs, forgetKeys } from "./create_jobs.ts";
+import * as devices from "./device_rows.ts";
 import * as jobs from "./job_rows.ts";
 import * as leases from "./lease_rows.ts";
 import { migrate } from "./migrate.ts";
@@ -168,6 +176,38 @@ export class PostgresStore implements Store {
 
   async releaseLease(name: string, holder: string): Promise<void> {
     await this.#open().run((sql) => leases.releaseLease(sql, name, holder));
+  }
+
+  async recordDevices(changes: readonly DeviceChange[]): Promise<void> {
+    await this.#open().run((sql) => devices.recordDevices(sql, changes));
+  }
+
+  async device(id: string): Promise<DeviceChange | undefined> {
+    return await this.#open().run((sql) => devices.findDevice(sql, id));
+  }
+
+  async devices(
+    state: DeviceState | undefined,
+    limit: number,
+    cursor?: string,
+  ): Promise<DevicePage> {
+    return await this.#open().run((sql) => devices.listDevices(sql, state, limit, cursor));
+  }
+
+  async deviceHistory(id: string, limit: number, cursor?: string): Promise<DevicePage> {
+    return await this.#open().run((sql) => devices.deviceHistory(sql, id, limit, cursor));
+  }
+
+  async holdingNodes(): Promise<readonly HoldingNode[]> {
+    return await this.#open().run(devices.holdingNodes);
+  }
+
+  async loseDevices(lost: LostDevices, limit: number): Promise<readonly DeviceChange[]> {
+    return await this.#open().run((sql) => devices.loseDevices(sql, lost, limit));
+  }
+
+  async deleteOldDevices(before: number, limit: number): Promise<number> {
+    return await this.#open().run((sql) => devices.deleteOldDevices(sql, before, limit));
   }
 
   async stats(): Promise<StoreStats> {

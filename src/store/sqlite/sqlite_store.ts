@@ -8,6 +8,13 @@ import { type Clock, systemClock } from "../../lifecycle/clock.ts";
 import type { Job, JobSummary } from "../../jobs/job.ts";
 import type { BeginningEvent, JobEvent } from "../../jobs/job_event.ts";
 import { MAX_RESULT_BYTES } from "../../jobs/limits.ts";
+import type {
+  DeviceChange,
+  DevicePage,
+  DeviceState,
+  HoldingNode,
+  LostDevices,
+} from "../device_store.ts";
 import { StoreAwayError } from "../errors.ts";
 import type {
   AnnouncedSchedule,
@@ -25,6 +32,7 @@ import { judge } from "../new_job.ts";
 import { inTransaction } from "./columns.ts";
 import { Counts } from "./counts.ts";
 import { dataFilePath, isSqliteError, openDataFile, storeError } from "./data_file.ts";
+import { DeviceTable } from "./device_table.ts";
 import { JobTable } from "./job_table.ts";
 import { KeyTable } from "./key_table.ts";
 import { LeaseTable } from "./lease_table.ts";
@@ -48,6 +56,7 @@ interface Open {
   readonly keys: KeyTable;
   readonly schedules: ScheduleTable;
   readonly leases: LeaseTable;
+  readonly devices: DeviceTable;
   readonly writes: WriteQueue;
 }
 
@@ -90,6 +99,7 @@ export class SqliteStore implements Store {
       jobs: new JobTable(database, keys, counts),
       schedules: new ScheduleTable(database),
       leases: new LeaseTable(database),
+      devices: new DeviceTable(database),
       writes: new WriteQueue({ transaction }),
     };
     await Promise.resolve();
@@ -193,6 +203,34 @@ export class SqliteStore implements Store {
 
   releaseLease(name: string, holder: string): Promise<void> {
     return this.#write(({ leases }) => leases.release(name, holder));
+  }
+
+  recordDevices(changes: readonly DeviceChange[]): Promise<void> {
+    return this.#write(({ devices }) => devices.record(changes));
+  }
+
+  device(id: string): Promise<DeviceChange | undefined> {
+    return this.#read(({ devices }) => devices.find(id));
+  }
+
+  devices(state: DeviceState | undefined, limit: number, cursor?: string): Promise<DevicePage> {
+    return this.#read(({ devices }) => devices.list(state, limit, cursor));
+  }
+
+  deviceHistory(id: string, limit: number, cursor?: string): Promise<DevicePage> {
+    return this.#read(({ devices }) => devices.history(id, limit, cursor));
+  }
+
+  holdingNodes(): Promise<readonly HoldingNode[]> {
+    return this.#read(({ devices }) => devices.holding());
+  }
+
+  loseDevices(lost: LostDevices, limit: number): Promise<readonly DeviceChange[]> {
+    return this.#write(({ devices }) => devices.lose(lost, limit));
+  }
+
+  deleteOldDevices(before: number, limit: number): Promise<number> {
+    return this.#write(({ devices }) => devices.deleteOld(before, limit));
   }
 
   stats(): Promise<StoreStats> {

@@ -4,6 +4,7 @@
  */
 import { afterAll, describe } from "bun:test";
 import { creating } from "./creating.ts";
+import { devices } from "./devices.ts";
 import type { StoreHarness } from "./harness.ts";
 import { leases } from "./leases.ts";
 import { life } from "./life.ts";
@@ -23,6 +24,7 @@ const subjects = {
   retention,
   schedules,
   leases,
+  devices,
 };
 
 export function describeStore(name: string, harness: StoreHarness): void {

@@ -13,6 +13,8 @@ const OPERATIONS: Readonly<Record<string, (store: Store) => Promise<unknown>>> =
   due: (store) => store.due(0, 1),
   schedules: (store) => store.schedules(),
   acquireLease: (store) => store.acquireLease("a", "b", 1),
+  recordDevices: (store) => store.recordDevices([]),
+  devices: (store) => store.devices(undefined, 1),
   stats: (store) => store.stats(),
 };
 
