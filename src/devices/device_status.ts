@@ -49,8 +49,17 @@ const DeviceStatusShape = v.object({
   nodeStartedAt: v.pipe(Text, v.check((text) => !Number.isNaN(Date.parse(text)))),
   /** Its remote address, `host:port`. */
   address: Name,
-  /** When it happened, in epoch milliseconds by the node's clock. */
+  /** When it happened, in epoch milliseconds by the clock of who tells it, as the following. */
   at: Instant,
+  /** When it connected. */
+  connectedAt: Instant,
+  /** When something was heard of it last, as far as who tells it knows. */
+  lastSeenAt: Instant,
+  /**
+   * Of one connection: grows each time that its node tells it online again, because somebody took the
+   * node for gone. Absent: 0.
+   */
+  revision: v.exactOptional(Instant),
   /** With "offline": why. */
   reason: v.exactOptional(v.picklist(OFFLINE_REASONS)),
 });
@@ -58,7 +67,7 @@ const DeviceStatusShape = v.object({
 export type DeviceStatus = v.InferOutput<typeof DeviceStatusShape>;
 
 /** Which connection of an id a status speaks of. */
-export type StatusOrder = Pick<DeviceStatus, "epoch" | "node" | "change">;
+export type StatusOrder = Pick<DeviceStatus, "epoch" | "node" | "revision" | "change">;
 
 /**
  * Whether a status is later word than another of the same device: of a later connection, or the end of
@@ -68,6 +77,8 @@ export type StatusOrder = Pick<DeviceStatus, "epoch" | "node" | "change">;
 export function isLaterStatus(status: StatusOrder, than: StatusOrder): boolean {
   if (status.epoch !== than.epoch) return status.epoch > than.epoch;
   if (status.node !== than.node) return status.node > than.node;
+  const [revision, revisionBefore] = [status.revision ?? 0, than.revision ?? 0];
+  if (revision !== revisionBefore) return revision > revisionBefore;
   return status.change === "offline" && than.change === "online";
 }
 

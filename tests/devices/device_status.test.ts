@@ -18,6 +18,8 @@ const online: DeviceStatus = {
   nodeStartedAt: "2026-11-21T10:00:00.000Z",
   address: "127.0.0.1:50312",
   at: 1_000,
+  connectedAt: 1_000,
+  lastSeenAt: 1_000,
 };
 
 describe("deviceWord()", () => {
@@ -45,7 +47,8 @@ describe("deviceWord()", () => {
 describe("statusMessage()", () => {
   test("comes back as it was", () => {
     const offline: DeviceStatus = { ...online, change: "offline", reason: "replaced" };
-    for (const status of [online, offline]) {
+    const again: DeviceStatus = { ...online, revision: 1, at: 9_000 };
+    for (const status of [online, offline, again]) {
       const message = statusMessage(status);
       expect(message.routingKey).toBe(`${status.change}.127%2E0%2E0%2E1%3A50312`);
       expect(message.properties.persistent).toBe(true);
@@ -78,10 +81,20 @@ describe("isLaterStatus()", () => {
     expect(isLaterStatus(moved, lateOffline)).toBe(true);
   });
 
+  test("a connection whose node was taken for gone is online again when it says so", () => {
+    const takenForGone: DeviceStatus = { ...online, change: "offline", reason: "node-gone" };
+    const again: DeviceStatus = { ...online, revision: 1 };
+    expect(isLaterStatus(again, takenForGone)).toBe(true);
+    expect(isLaterStatus(takenForGone, again)).toBe(false);
+    expect(isLaterStatus({ ...again, change: "offline" }, again)).toBe(true);
+    expect(isLaterStatus({ ...online, epoch: 1_001 }, again)).toBe(true);
+  });
+
   test("orders all statuses strictly, so that every reader ends with the same one", () => {
     const statuses = fc.record({
       epoch: fc.integer({ min: 0, max: 3 }),
       node: fc.constantFrom("a", "b"),
+      revision: fc.integer({ min: 0, max: 1 }),
       change: fc.constantFrom("online" as const, "offline" as const),
     });
     fc.assert(fc.property(statuses, statuses, (one, other) => {
