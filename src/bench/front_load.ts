@@ -11,6 +11,8 @@ export interface FrontLoadOptions {
   /** Without a slash at its end. */
   readonly url: string;
   readonly token?: string;
+  /** Certificate authorities (PEM text) to trust instead of the system's. */
+  readonly ca?: string;
   readonly task: string;
   /** JSON text, or nothing. */
   readonly input: string;
@@ -37,11 +39,14 @@ const MAX_WAIT_S = 30;
 
 /** @throws SyntaxError when the input is not JSON. */
 export function openFrontLoad(options: FrontLoadOptions): FrontLoad {
-  const { url, task, input, isJob, timeoutMs, concurrency, token } = options;
+  const { url, task, input, isJob, timeoutMs, concurrency, token, ca } = options;
   parseInput(input);
-  const { protocol } = new URL(url);
-  const { Agent, request } = protocol === "https:" ? https : http;
-  const agent = new Agent({ keepAlive: true, maxSockets: concurrency });
+  const kept = { keepAlive: true, maxSockets: concurrency };
+  const isTls = new URL(url).protocol === "https:";
+  const { request } = isTls ? https : http;
+  const agent = isTls
+    ? new https.Agent({ ...kept, ...(ca === undefined ? {} : { ca }) })
+    : new http.Agent(kept);
   const headers = {
     "content-type": "application/json",
     ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),

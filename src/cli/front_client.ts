@@ -16,6 +16,8 @@ export interface FrontAddress {
   /** Without a slash at its end. */
   readonly url: string;
   readonly token?: string;
+  /** Certificate authorities (PEM text) to trust instead of the system's. */
+  readonly ca?: string;
 }
 
 /**
@@ -160,18 +162,22 @@ export class FrontClient implements Caller, QueueSource, MessageSink {
   }
 
   async #ask(path: string, init: RequestInit): Promise<Response> {
-    const { url, token } = this.#front;
+    const { url, token, ca } = this.#front;
     const headers = new Headers(init.headers);
     if (token !== undefined) headers.set("authorization", `Bearer ${token}`);
     // A task may run for longer than the runtime would wait for an answer: the front keeps the time.
-    const response = await fetch(`${url}${path}`, { ...init, headers, timeout: false })
+    const response = await fetch(`${url}${path}`, {
+      ...init,
+      headers,
+      timeout: false,
+      ...(ca === undefined ? {} : { tls: { ca } }),
+    })
       .catch((error: unknown) => {
         if (init.signal?.aborted) throw error;
-        throw new StartupError(
-          `Cannot reach a front at ${url}: ${reasonOf(error)}. ` +
-            'Is "all" or "serve" running there? Another address is given with --url.',
-          { cause: error, exitCode: EXIT.noBroker },
-        );
+        throw new StartupError(`Cannot reach a front at ${url}: ${hintedReason(error)}`, {
+          cause: error,
+          exitCode: EXIT.noBroker,
+        });
       });
     if (response.status !== 401 && response.status !== 403) return response;
     const { detail } = problemOf(await response.text());
@@ -293,6 +299,21 @@ function shortened(text: string): string {
   return line === "" ? "no reason given" : line.length > 200 ? `${line.slice(0, 197)}...` : line;
 }
 
+/** What OpenSSL and the runtime call a certificate that is not to be trusted. */
+const CERTIFICATE_CODE =
+  /CERT|SELF_SIGNED|LEAF_SIGNATURE|ISSUER|HOSTNAME_MISMATCH|INVALID_CA|INVALID_PURPOSE/;
+
+/** Why a front was not reached, and what can be done about it. */
+function hintedReason(error: unknown): string {
+  const code = error instanceof Error && "code" in error ? String(error.code) : "";
+  if (!CERTIFICATE_CODE.test(code)) {
+    return `${reasonOf(error)}. Is "all" or "serve" running there? ` +
+      "Another address is given with --url.";
+  }
+  return `its certificate cannot be trusted: ${reasonOf(error)} (${code}). ` +
+    "The authority that signed it is named with --ca-file.";
+}
+
 function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const code = "code" in error ? error.code : undefined;
@@ -303,6 +324,8 @@ function reasonOf(error: unknown): string {
     case "FailedToOpenSocket":
     case "ENOTFOUND":
       return "no such host, or it does not answer";
+    case "ECONNRESET":
+      return "it closed the connection: is it https that is meant?";
     default:
       return error.message;
   }

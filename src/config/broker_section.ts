@@ -5,6 +5,7 @@ import type { Draft } from "./draft.ts";
 import { flagOf } from "./setting.ts";
 import type { SettingKey } from "./settings.ts";
 import type { Surroundings } from "./surroundings.ts";
+import { readPem } from "./tls_section.ts";
 
 const DEFAULT_URL = "amqp://localhost:5672";
 const URL_PARTS = ["mqHost", "mqPort", "mqUser", "mqPassword", "mqVhost"] as const;
@@ -82,22 +83,14 @@ function tlsSection(draft: Draft, url: string): TlsConfig | undefined {
   if (given.has("amqpCert") !== given.has("amqpKey")) {
     draft.refuse(["amqpCert", "amqpKey"], "--amqp-cert and --amqp-key need each other");
   }
-  const ca = pem(draft, "amqpCa", amqpCa);
-  const cert = pem(draft, "amqpCert", amqpCert);
-  const key = pem(draft, "amqpKey", amqpKey);
+  const ca = readPem(draft, "amqpCa", amqpCa);
+  const cert = readPem(draft, "amqpCert", amqpCert);
+  const key = readPem(draft, "amqpKey", amqpKey);
   return {
     ...(ca === undefined ? {} : { ca }),
     ...(cert === undefined ? {} : { cert }),
     ...(key === undefined ? {} : { key }),
   };
-}
-
-function pem(draft: Draft, key: SettingKey, path: string | undefined): string | undefined {
-  const content = draft.readFile(key, path);
-  if (content !== undefined && !content.includes("-----BEGIN ")) {
-    draft.refuseValue(key, path, "expected a file in PEM form (-----BEGIN …)");
-  }
-  return content;
 }
 
 function named(keys: readonly SettingKey[]): string {

@@ -2,6 +2,7 @@
  * The configuration as the parts of the program get it: one frozen section each, parsed and checked.
  * Where the values come from is load.ts; which settings exist is settings.ts.
  */
+import type { KeyPair } from "../platform/certificate.ts";
 import type { ScheduleDescriptor } from "../tasks/schedule.ts";
 
 /** The commands that run a node. */
@@ -21,6 +22,8 @@ export interface HttpConfig {
   readonly maxBodyBytes: number;
   /** Error answers carry the stack of a failed task. */
   readonly exposeErrors: boolean;
+  /** Absent: plain HTTP. */
+  readonly tls?: KeyPair;
 }
 
 export interface CallsConfig {
@@ -102,6 +105,8 @@ export interface HealthConfig {
   readonly host: string;
   /** 0: any free port. */
   readonly port: number;
+  /** Absent: plain HTTP. */
+  readonly tls?: KeyPair;
 }
 
 export interface NodeIdentity {
@@ -192,9 +197,19 @@ export interface WorkConfig extends NodeBase {
 
 export type NodeConfig = AllConfig | ServeConfig | WorkConfig;
 
+/** A front to ask. */
+export interface FrontTarget {
+  readonly kind: "front";
+  /** Without a slash at its end. */
+  readonly url: string;
+  readonly token?: string;
+  /** Certificate authorities (PEM text) to trust for `https`, instead of the system's. */
+  readonly ca?: string;
+}
+
 /** Where the operator's commands go. */
 export type CallTarget =
-  | { readonly kind: "front"; readonly url: string; readonly token?: string }
+  | FrontTarget
   | { readonly kind: "broker"; readonly broker: AmqpBrokerConfig };
 
 /** How one call is sent; the same fields as the caller's options. */
@@ -256,7 +271,7 @@ export interface PublishConfig {
 /** `app job`, `app dead-letters` and `app schedules`, without the words that say what to do. */
 export interface RecordsConfig {
   readonly mode: "job" | "dead-letters" | "schedules";
-  readonly target: Extract<CallTarget, { readonly kind: "front" }>;
+  readonly target: FrontTarget;
   /** Of a job that is submitted. */
   readonly options: CallSettings & {
     readonly delayMs?: number;
@@ -297,7 +312,7 @@ export interface SubscribeConfig {
 /** `app bench`, without the task and its input, which are arguments. */
 export interface BenchConfig {
   readonly mode: "bench";
-  readonly target: Extract<CallTarget, { readonly kind: "front" }>;
+  readonly target: FrontTarget;
   readonly requests: number;
   /** Requests in flight. */
   readonly concurrency: number;

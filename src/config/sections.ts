@@ -10,6 +10,7 @@ import type {
   CallTarget,
   ChannelsConfig,
   Config,
+  FrontTarget,
   HealthConfig,
   HeartbeatConfig,
   HttpConfig,
@@ -30,6 +31,7 @@ import type { Draft } from "./draft.ts";
 import { flagOf } from "./setting.ts";
 import { SETTINGS_FILE } from "./settings.ts";
 import type { Surroundings } from "./surroundings.ts";
+import { serverTls, trustedCa } from "./tls_section.ts";
 import { frontTokens, type Tokens, tokenToSend } from "./token_section.ts";
 
 const DEFAULT_FRONT = "http://127.0.0.1:8888";
@@ -122,9 +124,11 @@ function httpSection(draft: Draft, tokens: Tokens): HttpConfig {
       `--host ${values.host} lets other machines in: give a --token, or --insecure if that is wanted`,
     );
   }
+  const tls = serverTls(draft);
   return {
     host: bare(values.host),
     port: values.port,
+    ...(tls === undefined ? {} : { tls }),
     ...tokens,
     insecure: values.insecure,
     maxBodyBytes: values.maxBody,
@@ -200,7 +204,8 @@ function healthSection(draft: Draft): HealthConfig | undefined {
       `--health-host ${healthHost} lets other machines in: give --insecure if that is wanted`,
     );
   }
-  return { host: bare(healthHost), port: healthPort };
+  const tls = serverTls(draft);
+  return { host: bare(healthHost), port: healthPort, ...(tls === undefined ? {} : { tls }) };
 }
 
 function nodeSection({ values }: Draft, { hostname, randomEnd }: Surroundings): NodeIdentity {
@@ -400,14 +405,14 @@ function callTarget(draft: Draft, tokens: Tokens): CallTarget {
     : { kind: "broker", broker: amqpSection(draft, CALL_CONNECT_TIMEOUT_MS) };
 }
 
-function frontTarget(
-  { values }: Draft,
-  { token }: Tokens,
-): Extract<CallTarget, { kind: "front" }> {
+function frontTarget(draft: Draft, { token }: Tokens): FrontTarget {
+  const url = (draft.values.url ?? DEFAULT_FRONT).replace(/\/+$/, "");
+  const ca = trustedCa(draft, url);
   return {
     kind: "front",
-    url: (values.url ?? DEFAULT_FRONT).replace(/\/+$/, ""),
+    url,
     ...(token === undefined ? {} : { token }),
+    ...(ca === undefined ? {} : { ca }),
   };
 }
 

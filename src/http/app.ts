@@ -15,6 +15,7 @@ import type { Queues } from "../messages/queues.ts";
 import type { TaskDirectory } from "../nodes/announcement.ts";
 import { newId as newUuid } from "../platform/ids.ts";
 import { type AppEnv, type Fail, rawPath } from "./exchange.ts";
+import { browserFields } from "./browser_fields.ts";
 import { createGuard } from "./guard.ts";
 import type { NodeHealth } from "./health.ts";
 import { allowedMethods } from "./methods.ts";
@@ -122,6 +123,7 @@ export function createHealthApp({ health, newId = newUuid }: HealthAppDeps): Htt
 function createBase(newId: () => string, exposeErrors: boolean): { app: HttpApp; fail: Fail } {
   const fail: Fail = (problem) => problemResponse(problem, `urn:uuid:${newId()}`);
   const app: HttpApp = new Hono<AppEnv>({ getPath: rawPath });
+  app.use("*", browserFields);
 
   app.notFound((c) => {
     const { method, path } = c.req;

@@ -8,6 +8,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { getLogger } from "@logtape/logtape";
 import type { Component } from "../lifecycle/component.ts";
+import type { KeyPair } from "./certificate.ts";
 
 const log = getLogger(["coxswain", "http"]);
 
@@ -73,6 +74,8 @@ export interface HttpServerOptions {
   /** 0: any free port. */
   readonly port: number;
   readonly handler: HttpHandler;
+  /** Absent: plain HTTP. */
+  readonly tls?: KeyPair;
   /** Default 75 s; whole seconds, at most 255. */
   readonly idleTimeoutMs?: number;
 }
@@ -100,8 +103,10 @@ export class HttpServer implements Component {
 
   /** Where it is reached, without a slash at the end, e.g. `http://127.0.0.1:8888`. */
   get url(): string {
-    const { host } = this.#options;
-    return `http://${host.includes(":") ? `[${host}]` : host}:${this.port}`;
+    const { host, tls } = this.#options;
+    return `${tls === undefined ? "http" : "https"}://${
+      host.includes(":") ? `[${host}]` : host
+    }:${this.port}`;
   }
 
   /** Requests that are being answered now. */
@@ -111,13 +116,14 @@ export class HttpServer implements Component {
 
   /** @throws ListenError when the port is taken or the address is not this machine's. */
   start(): Promise<void> {
-    const { host, port, handler, idleTimeoutMs = IDLE_TIMEOUT_MS } = this.#options;
+    const { host, port, handler, tls, idleTimeoutMs = IDLE_TIMEOUT_MS } = this.#options;
     const idleTimeout = Math.ceil(idleTimeoutMs / 1_000);
     try {
       const server = Bun.serve<SocketData>({
         hostname: host,
         port,
         idleTimeout,
+        ...(tls === undefined ? {} : { tls: { cert: tls.cert, key: tls.key } }),
         // Bodies are bounded by who reads them, who can say so in an answer that arrives.
         maxRequestBodySize: Number.MAX_SAFE_INTEGER,
         // Without development Bun shares the port with whoever asks for it too, unless told not to.

@@ -59,7 +59,7 @@ export class App implements AsyncDisposable {
 
   /** The front's address, told at its start. */
   get url(): string {
-    const found = /http:\/\/[^\s"',]+:\d+/.exec(this.log)?.[0];
+    const found = /https?:\/\/[^\s"',]+:\d+/.exec(this.log)?.[0];
     if (found === undefined) throw new Error(`No address in the log:\n${this.log}`);
     return found;
   }

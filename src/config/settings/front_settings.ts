@@ -62,6 +62,28 @@ export const FRONT_SETTINGS = {
     refusesBlank: true,
     help: "file that holds the read token",
   }),
+  tlsCert: one({
+    group: "Front",
+    modes: NODES,
+    reader: file,
+    isPath: true,
+    help: "own certificate (PEM, with those between it and the authority): HTTP is served over TLS",
+    helpIn: { work: "own certificate (PEM): the health port is served over TLS" },
+  }),
+  tlsKey: one({
+    group: "Front",
+    modes: NODES,
+    reader: file,
+    isPath: true,
+    help: "key (PEM, without a passphrase) of --tls-cert",
+  }),
+  caFile: one({
+    group: "Front",
+    modes: ASKERS,
+    reader: file,
+    isPath: true,
+    help: "certificate authorities (PEM) to trust for an https:// front, instead of the system's",
+  }),
   insecure: onOff({
     group: "Front",
     modes: NODES,
