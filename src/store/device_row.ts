@@ -1,14 +1,19 @@
-/** A device's change as adapters write it, and the cursors of lists of devices. */
-import type { DeviceChange, DevicePage } from "./device_store.ts";
+/** A status of a device as adapters write it, and the cursors of lists of devices. */
+import type { DeviceStatus, OfflineReason } from "../devices/device_status.ts";
+import type { DeviceStatusPage } from "./device_store.ts";
 import { BadCursorError } from "./store.ts";
 
-/** As the columns are named. `is_offline` is the last part of a change's place in its device's order. */
+/**
+ * As the columns are named. The order of one device's statuses (`isLaterStatus`) is that of `epoch`,
+ * `node`, `revision` and `is_offline`.
+ */
 export interface DeviceRow {
   readonly id: string;
   readonly epoch: number;
+  readonly node: string;
   readonly revision: number;
   readonly is_offline: number;
-  readonly node: string;
+  readonly node_started_at: string;
   readonly address: string;
   readonly connected_at: number;
   readonly last_seen_at: number;
@@ -16,37 +21,50 @@ export interface DeviceRow {
   readonly reason: string | null;
 }
 
-/** In the order in which adapters name them. */
-export const DEVICE_COLUMNS =
-  "id, epoch, revision, is_offline, node, address, connected_at, last_seen_at, at, reason";
+/** In the order of the tables. */
+export const DEVICE_COLUMNS = [
+  "id",
+  "epoch",
+  "node",
+  "revision",
+  "is_offline",
+  "node_started_at",
+  "address",
+  "connected_at",
+  "last_seen_at",
+  "at",
+  "reason",
+] as const satisfies readonly (keyof DeviceRow)[];
 
-export function deviceRow(change: DeviceChange): DeviceRow {
+export function deviceRow(status: DeviceStatus): DeviceRow {
   return {
-    id: change.id,
-    epoch: change.epoch,
-    revision: change.revision,
-    is_offline: change.state === "offline" ? 1 : 0,
-    node: change.node,
-    address: change.address,
-    connected_at: change.connectedAt,
-    last_seen_at: change.lastSeenAt,
-    at: change.at,
-    reason: change.reason ?? null,
+    id: status.device,
+    epoch: status.epoch,
+    node: status.node,
+    revision: status.revision ?? 0,
+    is_offline: status.change === "offline" ? 1 : 0,
+    node_started_at: status.nodeStartedAt,
+    address: status.address,
+    connected_at: status.connectedAt,
+    last_seen_at: status.lastSeenAt,
+    at: status.at,
+    reason: status.reason ?? null,
   };
 }
 
-export function deviceChange(row: DeviceRow): DeviceChange {
+export function deviceStatus(row: DeviceRow): DeviceStatus {
   return {
-    id: row.id,
-    state: row.is_offline === 1 ? "offline" : "online",
-    node: row.node,
-    address: row.address,
+    device: row.id,
+    change: row.is_offline === 1 ? "offline" : "online",
     epoch: row.epoch,
-    revision: row.revision,
+    node: row.node,
+    nodeStartedAt: row.node_started_at,
+    address: row.address,
+    at: row.at,
     connectedAt: row.connected_at,
     lastSeenAt: row.last_seen_at,
-    at: row.at,
-    ...(row.reason === null ? {} : { reason: row.reason }),
+    ...(row.revision === 0 ? {} : { revision: row.revision }),
+    ...(row.reason === null ? {} : { reason: row.reason as OfflineReason }),
   };
 }
 
@@ -55,14 +73,14 @@ export function deviceChange(row: DeviceRow): DeviceChange {
  * @param place what a cursor says of the last one of a page.
  */
 export function devicePage(
-  changes: readonly DeviceChange[],
+  read: readonly DeviceStatus[],
   limit: number,
-  place: (last: DeviceChange) => readonly (string | number)[],
-): DevicePage {
-  const devices = changes.slice(0, limit);
-  const last = devices.at(-1);
-  if (changes.length <= limit || last === undefined) return { devices };
-  return { devices, cursor: Buffer.from(JSON.stringify(place(last))).toString("base64url") };
+  place: (last: DeviceStatus) => readonly (string | number)[],
+): DeviceStatusPage {
+  const statuses = read.slice(0, limit);
+  const last = statuses.at(-1);
+  if (read.length <= limit || last === undefined) return { statuses };
+  return { statuses, cursor: Buffer.from(JSON.stringify(place(last))).toString("base64url") };
 }
 
 /** After which id the next page of devices begins. @throws BadCursorError */
@@ -72,18 +90,29 @@ export function afterDevice(cursor: string): string {
   return id;
 }
 
-/** After which change the next page of a history begins. @throws BadCursorError */
-export function afterChange(
-  cursor: string,
-): readonly [epoch: number, revision: number, isOffline: number] {
-  const [epoch, revision, isOffline] = parts(cursor);
-  if (!isWhole(epoch) || !isWhole(revision) || !isWhole(isOffline)) throw badCursor(cursor);
-  return [epoch, revision, isOffline];
+/** Where a status stands among those of its device. */
+export type DevicePlace = readonly [
+  epoch: number,
+  node: string,
+  revision: number,
+  isOffline: number,
+];
+
+/** Later than any. */
+export const LAST_PLACE: DevicePlace = [Number.MAX_SAFE_INTEGER, "", 0, 0];
+
+export function placeOf(status: DeviceStatus): DevicePlace {
+  const { epoch, node, revision, is_offline } = deviceRow(status);
+  return [epoch, node, revision, is_offline];
 }
 
-export function placeOfChange(change: DeviceChange): readonly number[] {
-  const { epoch, revision, is_offline } = deviceRow(change);
-  return [epoch, revision, is_offline];
+/** After which status the next page of a history begins. @throws BadCursorError */
+export function afterStatus(cursor: string): DevicePlace {
+  const [epoch, node, revision, isOffline] = parts(cursor);
+  if (
+    !isWhole(epoch) || typeof node !== "string" || !isWhole(revision) || !isWhole(isOffline)
+  ) throw badCursor(cursor);
+  return [epoch, node, revision, isOffline];
 }
 
 function isWhole(value: unknown): value is number {

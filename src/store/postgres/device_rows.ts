@@ -1,41 +1,35 @@
 /** Devices in PostgreSQL: each operation is one statement, and so a transaction of its own. */
+import type { DeviceStatus } from "../../devices/device_status.ts";
 import {
-  afterChange,
   afterDevice,
-  deviceChange,
+  afterStatus,
   devicePage,
-  type DeviceRow,
   deviceRow,
-  placeOfChange,
+  deviceStatus,
+  LAST_PLACE,
+  placeOf,
 } from "../device_row.ts";
-import type {
-  DeviceChange,
-  DevicePage,
-  DeviceState,
-  HoldingNode,
-  LostDevices,
-} from "../device_store.ts";
+import type { DeviceState, DeviceStatusPage, LostDevices, NodeStart } from "../device_store.ts";
 import { numberOf, rowsText, searchable, textOf, textOrNull } from "./columns.ts";
 import type { Sql } from "./connections.ts";
 
-/** Those of one device are written in the order of ids, so that two recorders never wait in a ring. */
-export async function recordDevices(sql: Sql, changes: readonly DeviceChange[]): Promise<void> {
-  const rows = rowsText(changes.map((change) => {
-    const row = deviceRow(change);
+export async function recordDevices(sql: Sql, statuses: readonly DeviceStatus[]): Promise<void> {
+  const rows = rowsText(statuses.map((status) => {
+    const row = deviceRow(status);
     return {
       ...row,
       id: searchable(row.id),
       node: searchable(row.node),
+      node_started_at: searchable(row.node_started_at),
       address: searchable(row.address),
-      reason: row.reason === null ? null : searchable(row.reason),
     };
   }));
   await sql`SELECT coxswain.record_devices((${rows}::text)::json)`;
 }
 
-export async function findDevice(sql: Sql, id: string): Promise<DeviceChange | undefined> {
+export async function findDevice(sql: Sql, id: string): Promise<DeviceStatus | undefined> {
   const [row] = await sql`SELECT * FROM coxswain.devices WHERE id = ${searchable(id)}`;
-  return row === undefined ? undefined : changeOf(row);
+  return row === undefined ? undefined : statusOf(row);
 }
 
 export async function listDevices(
@@ -43,7 +37,7 @@ export async function listDevices(
   state: DeviceState | undefined,
   limit: number,
   cursor?: string,
-): Promise<DevicePage> {
+): Promise<DeviceStatusPage> {
   const after = cursor === undefined ? "" : searchable(afterDevice(cursor));
   const inState = state === undefined
     ? sql``
@@ -51,7 +45,7 @@ export async function listDevices(
   const rows = await sql`
     SELECT * FROM coxswain.devices WHERE id > ${after}::text ${inState}
       ORDER BY id LIMIT ${limit + 1}`;
-  return devicePage(rows.map(changeOf), limit, ({ id }) => [id]);
+  return devicePage(rows.map(statusOf), limit, ({ device }) => [device]);
 }
 
 export async function deviceHistory(
@@ -59,77 +53,82 @@ export async function deviceHistory(
   id: string,
   limit: number,
   cursor?: string,
-): Promise<DevicePage> {
-  const [epoch, revision, isOffline] = cursor === undefined ? FROM_THE_LAST : afterChange(cursor);
+): Promise<DeviceStatusPage> {
+  const [epoch, node, revision, isOffline] = cursor === undefined
+    ? LAST_PLACE
+    : afterStatus(cursor);
   const rows = await sql`
-    SELECT * FROM coxswain.device_changes
+    SELECT * FROM coxswain.device_statuses
       WHERE id = ${searchable(id)}
-        AND (epoch, revision, is_offline) < (${epoch}::bigint, ${revision}::bigint, ${isOffline}::bigint)
-      ORDER BY epoch DESC, revision DESC, is_offline DESC LIMIT ${limit + 1}`;
-  return devicePage(rows.map(changeOf), limit, placeOfChange);
+        AND (epoch, node, revision, is_offline) <
+          (${epoch}::bigint, ${searchable(node)}::text, ${revision}::bigint, ${isOffline}::bigint)
+      ORDER BY epoch DESC, node DESC, revision DESC, is_offline DESC LIMIT ${limit + 1}`;
+  return devicePage(rows.map(statusOf), limit, placeOf);
 }
 
-export async function holdingNodes(sql: Sql): Promise<readonly HoldingNode[]> {
+export async function holdingNodes(sql: Sql): Promise<readonly NodeStart[]> {
   const rows = await sql`
-    SELECT node, min(connected_at) AS since FROM coxswain.devices
-      WHERE is_offline = 0 GROUP BY node ORDER BY node`;
-  return rows.map((row) => ({ node: textOf(row, "node"), since: numberOf(row, "since") }));
+    SELECT DISTINCT node, node_started_at FROM coxswain.devices
+      WHERE is_offline = 0 ORDER BY node, node_started_at`;
+  return rows.map((row) => ({
+    node: textOf(row, "node"),
+    nodeStartedAt: textOf(row, "node_started_at"),
+  }));
 }
 
 export async function loseDevices(
   sql: Sql,
-  { node, connectedBefore = Number.MAX_SAFE_INTEGER, at, reason }: LostDevices,
+  { node, nodeStartedAt, at, reason }: LostDevices,
   limit: number,
-): Promise<readonly DeviceChange[]> {
+): Promise<readonly DeviceStatus[]> {
   const rows = await sql`
     WITH held AS (
       SELECT id FROM coxswain.devices
-        WHERE is_offline = 0 AND node = ${searchable(node)} AND connected_at < ${connectedBefore}
+        WHERE is_offline = 0 AND node = ${searchable(node)}
+          AND node_started_at = ${searchable(nodeStartedAt)}
         ORDER BY id LIMIT ${limit} FOR UPDATE SKIP LOCKED
     ), lost AS (
       UPDATE coxswain.devices d
-        SET is_offline = 1, at = ${at}, reason = ${searchable(reason)}
+        SET is_offline = 1, at = ${at}, reason = ${reason}
         FROM held WHERE d.id = held.id RETURNING d.*
     ), remembered AS (
-      INSERT INTO coxswain.device_changes SELECT * FROM lost ON CONFLICT DO NOTHING
+      INSERT INTO coxswain.device_statuses SELECT * FROM lost ON CONFLICT DO NOTHING
     )
     SELECT * FROM lost ORDER BY id`;
-  return rows.map(changeOf);
+  return rows.map(statusOf);
 }
 
 /** Rows that another recorder is deleting are left to it. */
 export async function deleteOldDevices(sql: Sql, before: number, limit: number): Promise<number> {
-  const { count: changes } = await sql`
-    DELETE FROM coxswain.device_changes c USING (
-      SELECT id, epoch, revision, is_offline FROM coxswain.device_changes WHERE at < ${before}
+  const { count: statuses } = await sql`
+    DELETE FROM coxswain.device_statuses c USING (
+      SELECT id, epoch, node, revision, is_offline FROM coxswain.device_statuses WHERE at < ${before}
         ORDER BY at LIMIT ${limit} FOR UPDATE SKIP LOCKED
     ) AS old
-    WHERE (c.id, c.epoch, c.revision, c.is_offline)
-      = (old.id, old.epoch, old.revision, old.is_offline)`;
-  if (changes >= limit) return changes;
+    WHERE (c.id, c.epoch, c.node, c.revision, c.is_offline)
+      = (old.id, old.epoch, old.node, old.revision, old.is_offline)`;
+  if (statuses >= limit) return statuses;
   const { count: devices } = await sql`
     DELETE FROM coxswain.devices d USING (
       SELECT id FROM coxswain.devices WHERE is_offline = 1 AND at < ${before}
-        ORDER BY at LIMIT ${limit - changes} FOR UPDATE SKIP LOCKED
+        ORDER BY at LIMIT ${limit - statuses} FOR UPDATE SKIP LOCKED
     ) AS old
     WHERE d.id = old.id`;
-  return changes + devices;
+  return statuses + devices;
 }
 
-const FROM_THE_LAST = [Number.MAX_SAFE_INTEGER, 0, 0] as const;
-
-function changeOf(row: Parameters<typeof textOf>[0]): DeviceChange {
-  const read: DeviceRow = {
+function statusOf(row: Parameters<typeof textOf>[0]): DeviceStatus {
+  return deviceStatus({
     id: textOf(row, "id"),
     epoch: numberOf(row, "epoch"),
+    node: textOf(row, "node"),
     revision: numberOf(row, "revision"),
     is_offline: numberOf(row, "is_offline"),
-    node: textOf(row, "node"),
+    node_started_at: textOf(row, "node_started_at"),
     address: textOf(row, "address"),
     connected_at: numberOf(row, "connected_at"),
     last_seen_at: numberOf(row, "last_seen_at"),
     at: numberOf(row, "at"),
     reason: textOrNull(row, "reason"),
-  };
-  return deviceChange(read);
+  });
 }

@@ -2,16 +2,11 @@
  * ADAPTER: job records in PostgreSQL, shared by any number of nodes. While the server is away every
  * operation fails soon and the next one tries to reach it again: nothing has to be started anew.
  */
+import type { DeviceStatus } from "../../devices/device_status.ts";
 import type { Job, JobSummary } from "../../jobs/job.ts";
 import type { BeginningEvent, JobEvent } from "../../jobs/job_event.ts";
 import { MAX_RESULT_BYTES } from "../../jobs/limits.ts";
-import type {
-  DeviceChange,
-  DevicePage,
-  DeviceState,
-  HoldingNode,
-  LostDevices,
-} from "../device_store.ts";
+import type { DeviceState, DeviceStatusPage, LostDevices, NodeStart } from "../device_store.ts";
 import { StoreAwayError } from "../errors.ts";
 import type {
   AnnouncedSchedule,
@@ -178,11 +173,11 @@ export class PostgresStore implements Store {
     await this.#open().run((sql) => leases.releaseLease(sql, name, holder));
   }
 
-  async recordDevices(changes: readonly DeviceChange[]): Promise<void> {
-    await this.#open().run((sql) => devices.recordDevices(sql, changes));
+  async recordDevices(statuses: readonly DeviceStatus[]): Promise<void> {
+    await this.#open().run((sql) => devices.recordDevices(sql, statuses));
   }
 
-  async device(id: string): Promise<DeviceChange | undefined> {
+  async device(id: string): Promise<DeviceStatus | undefined> {
     return await this.#open().run((sql) => devices.findDevice(sql, id));
   }
 
@@ -190,19 +185,19 @@ export class PostgresStore implements Store {
     state: DeviceState | undefined,
     limit: number,
     cursor?: string,
-  ): Promise<DevicePage> {
+  ): Promise<DeviceStatusPage> {
     return await this.#open().run((sql) => devices.listDevices(sql, state, limit, cursor));
   }
 
-  async deviceHistory(id: string, limit: number, cursor?: string): Promise<DevicePage> {
+  async deviceHistory(id: string, limit: number, cursor?: string): Promise<DeviceStatusPage> {
     return await this.#open().run((sql) => devices.deviceHistory(sql, id, limit, cursor));
   }
 
-  async holdingNodes(): Promise<readonly HoldingNode[]> {
+  async holdingNodes(): Promise<readonly NodeStart[]> {
     return await this.#open().run(devices.holdingNodes);
   }
 
-  async loseDevices(lost: LostDevices, limit: number): Promise<readonly DeviceChange[]> {
+  async loseDevices(lost: LostDevices, limit: number): Promise<readonly DeviceStatus[]> {
     return await this.#open().run((sql) => devices.loseDevices(sql, lost, limit));
   }
 

@@ -127,45 +127,50 @@ const RECORD = `
   $function$;
 `;
 
-/** `devices` has each device once, as the last of its changes says. */
+/** A status of a device as rows that are told, as `deviceRow` writes them. */
+const TOLD = `json_to_recordset(told) AS r (id text, epoch bigint, node text, revision bigint,
+  is_offline smallint, node_started_at text, address text, connected_at bigint, last_seen_at bigint,
+  at bigint, reason text)`;
+
+/** `devices` has each device once, as the last of its statuses says. */
 const DEVICES = `
   CREATE TABLE coxswain.devices (
-    id text COLLATE "C" PRIMARY KEY, epoch bigint NOT NULL, revision bigint NOT NULL,
-    is_offline smallint NOT NULL, node text COLLATE "C" NOT NULL, address text NOT NULL,
-    connected_at bigint NOT NULL, last_seen_at bigint NOT NULL, at bigint NOT NULL, reason text
+    id text COLLATE "C" PRIMARY KEY, epoch bigint NOT NULL, node text COLLATE "C" NOT NULL,
+    revision bigint NOT NULL, is_offline smallint NOT NULL,
+    node_started_at text COLLATE "C" NOT NULL, address text NOT NULL, connected_at bigint NOT NULL,
+    last_seen_at bigint NOT NULL, at bigint NOT NULL, reason text
   ) WITH (fillfactor = 85);
   CREATE INDEX devices_by_state ON coxswain.devices (is_offline, id);
-  CREATE INDEX devices_online ON coxswain.devices (node, connected_at) WHERE is_offline = 0;
+  CREATE INDEX devices_online ON coxswain.devices (node, node_started_at) WHERE is_offline = 0;
   CREATE INDEX devices_offline ON coxswain.devices (at) WHERE is_offline = 1;
-  CREATE TABLE coxswain.device_changes (
-    id text COLLATE "C" NOT NULL, epoch bigint NOT NULL, revision bigint NOT NULL,
-    is_offline smallint NOT NULL, node text COLLATE "C" NOT NULL, address text NOT NULL,
-    connected_at bigint NOT NULL, last_seen_at bigint NOT NULL, at bigint NOT NULL, reason text,
-    PRIMARY KEY (id, epoch, revision, is_offline)
+  CREATE TABLE coxswain.device_statuses (
+    id text COLLATE "C" NOT NULL, epoch bigint NOT NULL, node text COLLATE "C" NOT NULL,
+    revision bigint NOT NULL, is_offline smallint NOT NULL,
+    node_started_at text COLLATE "C" NOT NULL, address text NOT NULL, connected_at bigint NOT NULL,
+    last_seen_at bigint NOT NULL, at bigint NOT NULL, reason text,
+    PRIMARY KEY (id, epoch, node, revision, is_offline)
   );
-  CREATE INDEX device_changes_by_age ON coxswain.device_changes (at);
+  CREATE INDEX device_statuses_by_age ON coxswain.device_statuses (at);
 
   CREATE FUNCTION coxswain.record_devices(told json) RETURNS void LANGUAGE plpgsql AS $function$
   BEGIN
-    INSERT INTO coxswain.device_changes
-    SELECT r.* FROM json_to_recordset(told) AS r (id text, epoch bigint, revision bigint,
-        is_offline smallint, node text, address text, connected_at bigint, last_seen_at bigint,
-        at bigint, reason text)
-      ORDER BY r.id COLLATE "C", r.epoch, r.revision, r.is_offline
+    INSERT INTO coxswain.device_statuses
+    SELECT r.* FROM ${TOLD}
+      ORDER BY r.id COLLATE "C", r.epoch, r.node COLLATE "C", r.revision, r.is_offline
     ON CONFLICT DO NOTHING;
 
-    -- A statement meets a row but once: the last change of each device.
+    -- A statement meets a row but once: with the last status of each device.
     INSERT INTO coxswain.devices AS d
-    SELECT DISTINCT ON (r.id COLLATE "C") r.* FROM json_to_recordset(told) AS r (id text,
-        epoch bigint, revision bigint, is_offline smallint, node text, address text,
-        connected_at bigint, last_seen_at bigint, at bigint, reason text)
-      ORDER BY r.id COLLATE "C", r.epoch DESC, r.revision DESC, r.is_offline DESC
-    ON CONFLICT (id) DO UPDATE SET epoch = excluded.epoch, revision = excluded.revision,
-      is_offline = excluded.is_offline, node = excluded.node, address = excluded.address,
+    SELECT DISTINCT ON (r.id COLLATE "C") r.* FROM ${TOLD}
+      ORDER BY r.id COLLATE "C", r.epoch DESC, r.node COLLATE "C" DESC, r.revision DESC,
+        r.is_offline DESC
+    ON CONFLICT (id) DO UPDATE SET epoch = excluded.epoch, node = excluded.node,
+      revision = excluded.revision, is_offline = excluded.is_offline,
+      node_started_at = excluded.node_started_at, address = excluded.address,
       connected_at = excluded.connected_at, last_seen_at = excluded.last_seen_at,
       at = excluded.at, reason = excluded.reason
-      WHERE (excluded.epoch, excluded.revision, excluded.is_offline) >
-        (d.epoch, d.revision, d.is_offline);
+      WHERE (excluded.epoch, excluded.node, excluded.revision, excluded.is_offline) >
+        (d.epoch, d.node, d.revision, d.is_offline);
   END
   $function$;
 `;

@@ -1,22 +1,20 @@
 /** Devices in SQLite. Synchronous; who opens transactions is sqlite_store.ts. */
 import type { DatabaseSync, StatementSync } from "node:sqlite";
+import type { DeviceStatus } from "../../devices/device_status.ts";
 import {
-  afterChange,
   afterDevice,
+  afterStatus,
   DEVICE_COLUMNS,
-  deviceChange,
   devicePage,
   deviceRow,
-  placeOfChange,
+  deviceStatus,
+  LAST_PLACE,
+  placeOf,
 } from "../device_row.ts";
-import type {
-  DeviceChange,
-  DevicePage,
-  DeviceState,
-  HoldingNode,
-  LostDevices,
-} from "../device_store.ts";
+import type { DeviceState, DeviceStatusPage, LostDevices, NodeStart } from "../device_store.ts";
 import { numberOf, type Row, textOf, textOrNull } from "./columns.ts";
+
+const PLACE = ["epoch", "node", "revision", "is_offline"];
 
 export class DeviceTable {
   readonly #remember: StatementSync;
@@ -27,22 +25,18 @@ export class DeviceTable {
   readonly #history: StatementSync;
   readonly #holding: StatementSync;
   readonly #online: StatementSync;
-  readonly #deleteChanges: StatementSync;
+  readonly #deleteStatuses: StatementSync;
   readonly #deleteDevices: StatementSync;
 
   constructor(database: DatabaseSync) {
     const prepare = (sql: string) => database.prepare(sql);
-    const values = "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
-    this.#remember = prepare(
-      `INSERT OR IGNORE INTO device_changes (${DEVICE_COLUMNS}) ${values}`,
-    );
+    const row = `(${DEVICE_COLUMNS}) VALUES (${DEVICE_COLUMNS.map(() => "?")})`;
+    const place = (table: string) => `(${PLACE.map((column) => `${table}.${column}`)})`;
+    this.#remember = prepare(`INSERT OR IGNORE INTO device_statuses ${row}`);
     this.#become = prepare(
-      `INSERT INTO devices (${DEVICE_COLUMNS}) ${values} ON CONFLICT (id) DO UPDATE SET
-         epoch = excluded.epoch, revision = excluded.revision, is_offline = excluded.is_offline,
-         node = excluded.node, address = excluded.address, connected_at = excluded.connected_at,
-         last_seen_at = excluded.last_seen_at, at = excluded.at, reason = excluded.reason
-         WHERE (excluded.epoch, excluded.revision, excluded.is_offline) >
-           (devices.epoch, devices.revision, devices.is_offline)`,
+      `INSERT INTO devices ${row} ON CONFLICT (id) DO UPDATE SET
+         ${DEVICE_COLUMNS.map((column) => `${column} = excluded.${column}`)}
+         WHERE ${place("excluded")} > ${place("devices")}`,
     );
     this.#find = prepare("SELECT * FROM devices WHERE id = ?");
     this.#page = prepare(
@@ -50,22 +44,20 @@ export class DeviceTable {
     );
     this.#pageOfAll = prepare("SELECT * FROM devices WHERE id > ? ORDER BY id LIMIT ?");
     this.#history = prepare(
-      `SELECT * FROM device_changes
-         WHERE id = ? AND (epoch, revision, is_offline) < (?, ?, ?)
-         ORDER BY epoch DESC, revision DESC, is_offline DESC LIMIT ?`,
+      `SELECT * FROM device_statuses WHERE id = ? AND (${PLACE}) < (?, ?, ?, ?)
+         ORDER BY ${PLACE.map((column) => `${column} DESC`)} LIMIT ?`,
     );
     this.#holding = prepare(
-      `SELECT node, min(connected_at) AS since FROM devices INDEXED BY devices_online
-         WHERE is_offline = 0 GROUP BY node ORDER BY node`,
+      `SELECT DISTINCT node, node_started_at FROM devices INDEXED BY devices_online
+         WHERE is_offline = 0 ORDER BY node, node_started_at`,
     );
     this.#online = prepare(
       `SELECT * FROM devices INDEXED BY devices_online
-         WHERE is_offline = 0 AND node = ? AND connected_at < ? LIMIT ?`,
+         WHERE is_offline = 0 AND node = ? AND node_started_at = ? LIMIT ?`,
     );
-    this.#deleteChanges = prepare(
-      `DELETE FROM device_changes WHERE (id, epoch, revision, is_offline) IN
-         (SELECT id, epoch, revision, is_offline FROM device_changes WHERE at < ?
-            ORDER BY at LIMIT ?)`,
+    this.#deleteStatuses = prepare(
+      `DELETE FROM device_statuses WHERE (id, ${PLACE}) IN
+         (SELECT id, ${PLACE} FROM device_statuses WHERE at < ? ORDER BY at LIMIT ?)`,
     );
     this.#deleteDevices = prepare(
       `DELETE FROM devices WHERE id IN
@@ -74,75 +66,64 @@ export class DeviceTable {
     );
   }
 
-  record(changes: readonly DeviceChange[]): void {
-    for (const change of changes) {
-      const row = deviceRow(change);
-      const values = [
-        row.id,
-        row.epoch,
-        row.revision,
-        row.is_offline,
-        row.node,
-        row.address,
-        row.connected_at,
-        row.last_seen_at,
-        row.at,
-        row.reason,
-      ];
+  record(statuses: readonly DeviceStatus[]): void {
+    for (const status of statuses) {
+      const row = deviceRow(status);
+      const values = DEVICE_COLUMNS.map((column) => row[column]);
       if (Number(this.#remember.run(...values).changes) > 0) this.#become.run(...values);
     }
   }
 
-  find(id: string): DeviceChange | undefined {
+  find(id: string): DeviceStatus | undefined {
     const row = this.#find.get(id);
-    return row === undefined ? undefined : changeOf(row);
+    return row === undefined ? undefined : statusOf(row);
   }
 
-  list(state: DeviceState | undefined, limit: number, cursor?: string): DevicePage {
+  list(state: DeviceState | undefined, limit: number, cursor?: string): DeviceStatusPage {
     const after = cursor === undefined ? "" : afterDevice(cursor);
     const rows = state === undefined
       ? this.#pageOfAll.all(after, limit + 1)
       : this.#page.all(state === "offline" ? 1 : 0, after, limit + 1);
-    return devicePage(rows.map(changeOf), limit, ({ id }) => [id]);
+    return devicePage(rows.map(statusOf), limit, ({ device }) => [device]);
   }
 
-  history(id: string, limit: number, cursor?: string): DevicePage {
-    const after = cursor === undefined ? FROM_THE_LAST : afterChange(cursor);
-    const rows = this.#history.all(id, ...after, limit + 1);
-    return devicePage(rows.map(changeOf), limit, placeOfChange);
+  history(id: string, limit: number, cursor?: string): DeviceStatusPage {
+    const after = cursor === undefined ? LAST_PLACE : afterStatus(cursor);
+    return devicePage(this.#history.all(id, ...after, limit + 1).map(statusOf), limit, placeOf);
   }
 
-  holding(): readonly HoldingNode[] {
-    return this.#holding.all()
-      .map((row) => ({ node: textOf(row, "node"), since: numberOf(row, "since") }));
+  holding(): readonly NodeStart[] {
+    return this.#holding.all().map((row) => ({
+      node: textOf(row, "node"),
+      nodeStartedAt: textOf(row, "node_started_at"),
+    }));
   }
 
   lose(
-    { node, connectedBefore = Number.MAX_SAFE_INTEGER, at, reason }: LostDevices,
+    { node, nodeStartedAt, at, reason }: LostDevices,
     limit: number,
-  ): readonly DeviceChange[] {
-    const lost = this.#online.all(node, connectedBefore, limit)
-      .map((row): DeviceChange => ({ ...changeOf(row), state: "offline", at, reason }));
+  ): readonly DeviceStatus[] {
+    const lost = this.#online.all(node, nodeStartedAt, limit)
+      .map((row): DeviceStatus => ({ ...statusOf(row), change: "offline", at, reason }));
     this.record(lost);
     return lost;
   }
 
   deleteOld(before: number, limit: number): number {
-    const changes = Number(this.#deleteChanges.run(before, limit).changes);
-    if (changes >= limit) return changes;
-    return changes + Number(this.#deleteDevices.run(before, limit - changes).changes);
+    const statuses = Number(this.#deleteStatuses.run(before, limit).changes);
+    if (statuses >= limit) return statuses;
+    return statuses + Number(this.#deleteDevices.run(before, limit - statuses).changes);
   }
 }
 
-const FROM_THE_LAST = [Number.MAX_SAFE_INTEGER, 0, 0] as const;
-
-function changeOf(row: Row): DeviceChange {
-  return deviceChange({
+function statusOf(row: Row): DeviceStatus {
+  return deviceStatus({
     id: textOf(row, "id"),
     epoch: numberOf(row, "epoch"),
+    node: textOf(row, "node"),
     revision: numberOf(row, "revision"),
     is_offline: numberOf(row, "is_offline"),
-    node: textOf(row, "node"),
+    node_started_at: textOf(row, "node_started_at"),
     address: textOf(row, "address"),
     connected_at: numberOf(row, "connected_at"),
     last_seen_at: numberOf(row, "last_seen_at"),

@@ -45,25 +45,25 @@ const FIRST = `
 `;
 
 /**
- * `devices` has each device once, as the last of its changes says. An index of its own holds those that
- * are online, by node: what is looked for when a node is gone.
+ * `devices` has each device once, as the last of its statuses says. An index of its own holds those
+ * that are online, by node: what is looked for when a node is gone.
  */
 const DEVICES = `
   CREATE TABLE devices (
-    id TEXT PRIMARY KEY, epoch INTEGER NOT NULL, revision INTEGER NOT NULL,
-    is_offline INTEGER NOT NULL, node TEXT NOT NULL, address TEXT NOT NULL,
+    id TEXT PRIMARY KEY, epoch INTEGER NOT NULL, node TEXT NOT NULL, revision INTEGER NOT NULL,
+    is_offline INTEGER NOT NULL, node_started_at TEXT NOT NULL, address TEXT NOT NULL,
     connected_at INTEGER NOT NULL, last_seen_at INTEGER NOT NULL, at INTEGER NOT NULL, reason TEXT
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX devices_by_state ON devices (is_offline, id);
-  CREATE INDEX devices_online ON devices (node, connected_at) WHERE is_offline = 0;
+  CREATE INDEX devices_online ON devices (node, node_started_at) WHERE is_offline = 0;
   CREATE INDEX devices_offline ON devices (at) WHERE is_offline = 1;
-  CREATE TABLE device_changes (
-    id TEXT NOT NULL, epoch INTEGER NOT NULL, revision INTEGER NOT NULL,
-    is_offline INTEGER NOT NULL, node TEXT NOT NULL, address TEXT NOT NULL,
+  CREATE TABLE device_statuses (
+    id TEXT NOT NULL, epoch INTEGER NOT NULL, node TEXT NOT NULL, revision INTEGER NOT NULL,
+    is_offline INTEGER NOT NULL, node_started_at TEXT NOT NULL, address TEXT NOT NULL,
     connected_at INTEGER NOT NULL, last_seen_at INTEGER NOT NULL, at INTEGER NOT NULL, reason TEXT,
-    PRIMARY KEY (id, epoch, revision, is_offline)
+    PRIMARY KEY (id, epoch, node, revision, is_offline)
   ) STRICT, WITHOUT ROWID;
-  CREATE INDEX device_changes_by_age ON device_changes (at);
+  CREATE INDEX device_statuses_by_age ON device_statuses (at);
 `;
 
 export const MIGRATIONS: readonly string[] = [FIRST, DEVICES];

@@ -5,16 +5,11 @@
  */
 import type { DatabaseSync } from "node:sqlite";
 import { type Clock, systemClock } from "../../lifecycle/clock.ts";
+import type { DeviceStatus } from "../../devices/device_status.ts";
 import type { Job, JobSummary } from "../../jobs/job.ts";
 import type { BeginningEvent, JobEvent } from "../../jobs/job_event.ts";
 import { MAX_RESULT_BYTES } from "../../jobs/limits.ts";
-import type {
-  DeviceChange,
-  DevicePage,
-  DeviceState,
-  HoldingNode,
-  LostDevices,
-} from "../device_store.ts";
+import type { DeviceState, DeviceStatusPage, LostDevices, NodeStart } from "../device_store.ts";
 import { StoreAwayError } from "../errors.ts";
 import type {
   AnnouncedSchedule,
@@ -205,27 +200,31 @@ export class SqliteStore implements Store {
     return this.#write(({ leases }) => leases.release(name, holder));
   }
 
-  recordDevices(changes: readonly DeviceChange[]): Promise<void> {
-    return this.#write(({ devices }) => devices.record(changes));
+  recordDevices(statuses: readonly DeviceStatus[]): Promise<void> {
+    return this.#write(({ devices }) => devices.record(statuses));
   }
 
-  device(id: string): Promise<DeviceChange | undefined> {
+  device(id: string): Promise<DeviceStatus | undefined> {
     return this.#read(({ devices }) => devices.find(id));
   }
 
-  devices(state: DeviceState | undefined, limit: number, cursor?: string): Promise<DevicePage> {
+  devices(
+    state: DeviceState | undefined,
+    limit: number,
+    cursor?: string,
+  ): Promise<DeviceStatusPage> {
     return this.#read(({ devices }) => devices.list(state, limit, cursor));
   }
 
-  deviceHistory(id: string, limit: number, cursor?: string): Promise<DevicePage> {
+  deviceHistory(id: string, limit: number, cursor?: string): Promise<DeviceStatusPage> {
     return this.#read(({ devices }) => devices.history(id, limit, cursor));
   }
 
-  holdingNodes(): Promise<readonly HoldingNode[]> {
+  holdingNodes(): Promise<readonly NodeStart[]> {
     return this.#read(({ devices }) => devices.holding());
   }
 
-  loseDevices(lost: LostDevices, limit: number): Promise<readonly DeviceChange[]> {
+  loseDevices(lost: LostDevices, limit: number): Promise<readonly DeviceStatus[]> {
     return this.#write(({ devices }) => devices.lose(lost, limit));
   }
 
