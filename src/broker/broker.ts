@@ -134,6 +134,14 @@ export interface PrivateQueue extends AsyncIterable<Delivery> {
   readonly name: string | undefined;
   /** Calls the listener at each change of the name; returns a function that ends this. */
   watch(listener: (name: string | undefined) => void): () => void;
+  /**
+   * Binds it, from now on each time that it is made anew too; resolves when the broker knows, which
+   * waits while there is no queue. Thousands may be on the way at once. Idempotent.
+   * @throws DeclarationError when the exchange is missing; BrokerAwayError when it was closed.
+   */
+  bind(binding: Omit<BindingSpec, "queue">): Promise<void>;
+  /** Removes a binding for good; one that is not there is fine. */
+  unbind(binding: Omit<BindingSpec, "queue">): Promise<void>;
   /** Deletes the queue and ends the loop. Idempotent. */
   close(): Promise<void>;
 }

@@ -221,6 +221,7 @@ class AmqpBroker implements Broker {
       asked: options,
       link: this.#consuming,
       clock: this.#clock,
+      bindAlone: (spec) => this.#topology.bind(spec),
       ended: (ended) => this.#privateQueues.delete(ended),
     });
     await this.#begin(`open private queue "${options.prefix}…"`, queue, this.#privateQueues);

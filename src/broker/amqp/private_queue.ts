@@ -8,11 +8,11 @@ import type { BindingSpec, PrivateQueue, PrivateQueueOptions } from "../broker.t
 import type { Delivery } from "../message.ts";
 import type { Connection } from "./connection.ts";
 import { ConsumingChannel } from "./consuming_channel.ts";
-import { bind } from "./declare.ts";
 import { DeliveryQueue } from "./delivery_queue.ts";
 import { reasonOf } from "./failure.ts";
 import type { Link } from "./link.ts";
 import { Listeners } from "./listeners.ts";
+import { QueueBindings } from "./queue_bindings.ts";
 import { Restorer } from "./restorer.ts";
 
 const log = getLogger(["coxswain", "broker"]);
@@ -21,6 +21,8 @@ export interface AmqpPrivateQueueOptions {
   readonly asked: PrivateQueueOptions;
   readonly link: Link;
   readonly clock: Clock;
+  /** Binds with nobody else's bindings on the way: a refusal is its own. @throws DeclarationError */
+  readonly bindAlone: (spec: BindingSpec) => Promise<void>;
   readonly ended: (queue: AmqpPrivateQueue) => void;
 }
 
@@ -29,15 +31,14 @@ export class AmqpPrivateQueue implements PrivateQueue {
   readonly #deliveries = new DeliveryQueue();
   readonly #listeners = new Listeners<string | undefined>();
   readonly #restorer: Restorer;
-  /** Those it was opened with and those that were added since, by exchange and key. */
-  readonly #bindings = new Map<string, Omit<BindingSpec, "queue">>();
+  readonly #bindings: QueueBindings;
   #channel: ConsumingChannel | undefined;
   #name: string | undefined;
   #closing: Promise<void> | undefined;
 
   constructor(options: AmqpPrivateQueueOptions) {
     this.#options = options;
-    for (const binding of options.asked.bindings ?? []) this.addBinding(binding);
+    this.#bindings = new QueueBindings(options.asked.bindings ?? [], options.bindAlone);
     this.#restorer = new Restorer({
       link: options.link,
       clock: options.clock,
@@ -70,10 +71,14 @@ export class AmqpPrivateQueue implements PrivateQueue {
       lost: () => this.#lost(),
     }, async (channel) => {
       await channel.queueDeclare(name, { exclusive: true, durable: false, autoDelete: false });
-      await Promise.all(
-        [...this.#bindings.values()].map((binding) => bind(channel, { ...binding, queue: name })),
-      );
     });
+    try {
+      await this.#bindings.apply(connection, name);
+    } catch (error) {
+      await channel.deleteQueue();
+      await channel.close();
+      throw error;
+    }
     if (this.#closing !== undefined) return channel.close();
     this.#channel = channel;
     this.#rename(name);
@@ -81,11 +86,19 @@ export class AmqpPrivateQueue implements PrivateQueue {
 
   /** Binds it again whenever it is made anew. */
   addBinding(binding: Omit<BindingSpec, "queue">): void {
-    this.#bindings.set(keyOf(binding), binding);
+    this.#bindings.add(binding);
   }
 
   removeBinding(binding: Omit<BindingSpec, "queue">): void {
-    this.#bindings.delete(keyOf(binding));
+    this.#bindings.remove(binding);
+  }
+
+  bind(binding: Omit<BindingSpec, "queue">): Promise<void> {
+    return this.#bindings.bind(binding);
+  }
+
+  unbind(binding: Omit<BindingSpec, "queue">): Promise<void> {
+    return this.#bindings.unbind(binding);
   }
 
   watch(listener: (name: string | undefined) => void): () => void {
@@ -111,6 +124,7 @@ export class AmqpPrivateQueue implements PrivateQueue {
     if (this.#closing !== undefined) return;
     // With acks, what was not settled went with the queue; without, what came is ours.
     if (this.#options.asked.prefetch !== undefined) this.#deliveries.takeUnseen();
+    this.#bindings.lost();
     this.#rename(undefined);
     // Its queue may have been deleted under an open channel.
     void this.#channel?.close();
@@ -121,6 +135,7 @@ export class AmqpPrivateQueue implements PrivateQueue {
     this.#restorer.stop();
     this.#deliveries.takeUnseen();
     this.#deliveries.end();
+    this.#bindings.close();
     this.#options.ended(this);
     const hadName = this.#name !== undefined;
     this.#name = undefined;
@@ -134,8 +149,4 @@ export class AmqpPrivateQueue implements PrivateQueue {
     this.#name = name;
     this.#listeners.tell(name);
   }
-}
-
-function keyOf({ exchange, routingKey = "", arguments: args = {} }: Omit<BindingSpec, "queue">) {
-  return JSON.stringify([exchange, routingKey, Object.entries(args).toSorted()]);
 }

@@ -1,19 +1,27 @@
 /** An exclusive queue of one connection with its consumer, under one name for all its life. */
-import type { PrivateQueue } from "../broker.ts";
+import type { BindingSpec, PrivateQueue } from "../broker.ts";
+import { BrokerAwayError } from "../errors.ts";
 import type { Delivery } from "../message.ts";
 import type { EmbeddedConsumer } from "./consumer.ts";
 
+/** What it asks of its broker. */
+export interface PrivateQueueHost {
+  bind(spec: BindingSpec): void;
+  unbind(spec: BindingSpec): void;
+  /** Deletes the queue. */
+  remove(): void;
+}
+
 export class EmbeddedPrivateQueue implements PrivateQueue {
   readonly #consumer: EmbeddedConsumer;
-  /** Deletes the queue. */
-  readonly #remove: () => void;
+  readonly #host: PrivateQueueHost;
   readonly #listeners = new Set<(name: string | undefined) => void>();
   #name: string | undefined;
 
-  constructor(name: string, consumer: EmbeddedConsumer, remove: () => void) {
+  constructor(name: string, consumer: EmbeddedConsumer, host: PrivateQueueHost) {
     this.#name = name;
     this.#consumer = consumer;
-    this.#remove = remove;
+    this.#host = host;
   }
 
   get name(): string | undefined {
@@ -23,6 +31,18 @@ export class EmbeddedPrivateQueue implements PrivateQueue {
   watch(listener: (name: string | undefined) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
+  }
+
+  // Asynchronous, so that what the broker refuses rejects.
+  async bind(binding: Omit<BindingSpec, "queue">): Promise<void> {
+    const queue = this.#name;
+    if (queue === undefined) throw new BrokerAwayError("Cannot bind a private queue: it is closed");
+    await Promise.resolve(this.#host.bind({ ...binding, queue }));
+  }
+
+  unbind(binding: Omit<BindingSpec, "queue">): Promise<void> {
+    if (this.#name !== undefined) this.#host.unbind({ ...binding, queue: this.#name });
+    return Promise.resolve();
   }
 
   close(): Promise<void> {
@@ -35,7 +55,7 @@ export class EmbeddedPrivateQueue implements PrivateQueue {
     if (this.#name === undefined) return;
     this.#name = undefined;
     this.#consumer.release();
-    this.#remove();
+    this.#host.remove();
     for (const listener of [...this.#listeners]) listener(undefined);
   }
 

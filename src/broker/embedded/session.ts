@@ -180,9 +180,13 @@ export class Session implements Broker, ConsumerHost {
         this,
         prefetch === undefined ? { prefetch: 1, noAck: true } : { prefetch },
       );
-      const queue = new EmbeddedPrivateQueue(name, consumer, () => {
-        this.#privateQueues.delete(name);
-        host.deleteQueue(name, this);
+      const queue = new EmbeddedPrivateQueue(name, consumer, {
+        bind: (spec) => host.bind(spec, this),
+        unbind: (spec) => host.unbind(spec),
+        remove: () => {
+          this.#privateQueues.delete(name);
+          host.deleteQueue(name, this);
+        },
       });
       this.#privateQueues.set(name, queue);
       consumer.attach(host.demandQueue(name, this, "consume"));

@@ -204,6 +204,36 @@ export function connection(it: SceneTest): void {
     expect((await reader.take(2)).map(textOf)).toEqual(["direct", "bound"]);
   });
 
+  it.needs("reconnect", "what a private queue was bound to is bound again", async (scene) => {
+    const broker = await scene.connect();
+    const exchange = await scene.exchange("direct");
+    await scene.broker.bind({ exchange, queue: await scene.queue(), routingKey: "stays" });
+    const queue = await broker.openPrivateQueue({ prefix: "commands" });
+    const reader = new Reader(queue);
+    const keys = numbered(1_000);
+    await Promise.all(keys.map((routingKey) => queue.bind({ exchange, routingKey })));
+    await queue.unbind({ exchange, routingKey: "m1" });
+    const names: (string | undefined)[] = [];
+    queue.watch((name) => names.push(name));
+    await cut(scene, broker);
+    await eventually(() => names.length, (count) => count >= 1, "the loss of the queue");
+    // While there is no queue, both wait for the next.
+    const [late] = [
+      queue.bind({ exchange, routingKey: "late" }),
+      queue.unbind({
+        exchange,
+        routingKey: "m2",
+      }),
+    ];
+    await within(late, "the binding that waits", RESTORED_LIMIT_MS);
+    const send = (key: string) =>
+      scene.broker.publish(toExchange(exchange, key, key), { mandatory: true, confirm: true });
+    expect([await send("m1"), await send("m2")]).toEqual(["returned", "returned"]);
+    const bound = ["m3", "m500", "m1000", "late"];
+    for (const key of bound) expect(await send(key)).toBe("confirmed");
+    expect((await reader.take(bound.length)).map(textOf)).toEqual(bound);
+  });
+
   it.needs("reconnect", "what is in flight when the connection is lost is told", async (scene) => {
     const broker = await scene.connect();
     const queue = await scene.queue();

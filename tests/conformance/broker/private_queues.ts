@@ -1,6 +1,6 @@
 /** Exclusive queues: who may use them, how long they live. */
 import { expect } from "bun:test";
-import { DeclarationError } from "../../../src/broker/errors.ts";
+import { BrokerAwayError, DeclarationError } from "../../../src/broker/errors.ts";
 import {
   errorOf,
   eventually,
@@ -77,6 +77,46 @@ export function privateQueues(it: SceneTest): void {
     expect(await errorOf(missing)).toBeInstanceOf(DeclarationError);
     const next = await scene.broker.openPrivateQueue({ prefix: "notices" });
     expect(next.name).toBeString();
+  });
+
+  it("bind() and unbind() change where a private queue hears from, hundreds at once", async (scene) => {
+    const direct = await scene.exchange("direct");
+    const queue = await scene.broker.openPrivateQueue({ prefix: "commands", prefetch: 300 });
+    const reader = new Reader(queue);
+    const keys = numbered(300);
+    await Promise.all(keys.map((routingKey) => queue.bind({ exchange: direct, routingKey })));
+    await queue.bind({ exchange: direct, routingKey: "m1" });
+    const send = (key: string) => scene.broker.publish(toExchange(direct, key, key), RETURN);
+    const results = await Promise.all(keys.map(send));
+    expect(results.every((result) => result === "confirmed")).toBe(true);
+    expect(await reader.takeTexts(300)).toEqual(keys);
+    await Promise.all(
+      keys.slice(1).map((routingKey) => queue.unbind({ exchange: direct, routingKey })),
+    );
+    await queue.unbind({ exchange: direct, routingKey: "never bound" });
+    expect([await send("m1"), await send("m2"), await send("m300")])
+      .toEqual(["confirmed", "returned", "returned"]);
+  });
+
+  it("bind() of a private queue to a missing exchange rejects, and hits no other", async (scene) => {
+    const direct = await scene.exchange("direct");
+    const queue = await scene.broker.openPrivateQueue({ prefix: "commands" });
+    const reader = new Reader(queue);
+    const [good, missing, goodToo] = await Promise.all([
+      queue.bind({ exchange: direct, routingKey: "a" }),
+      errorOf(queue.bind({ exchange: scene.name(), routingKey: "a" })),
+      queue.bind({ exchange: direct, routingKey: "b" }),
+    ]);
+    expect(missing).toBeInstanceOf(DeclarationError);
+    expect([good, goodToo]).toEqual([undefined, undefined]);
+    for (const key of ["a", "b"]) {
+      expect(await scene.broker.publish(toExchange(direct, key, key), RETURN)).toBe("confirmed");
+    }
+    expect(await reader.takeTexts(2)).toEqual(["a", "b"]);
+    await queue.close();
+    expect(await errorOf(queue.bind({ exchange: direct, routingKey: "c" })))
+      .toBeInstanceOf(BrokerAwayError);
+    await queue.unbind({ exchange: direct, routingKey: "a" });
   });
 
   it("another connection can neither consume nor declare it", async (scene) => {
