@@ -4,6 +4,7 @@
  * handler sees it as it was first published.
  */
 import type { Delivery, HeaderValue, Message, MessageHeaders } from "../broker/message.ts";
+import { count } from "../calls/wire/header_values.ts";
 import { COX, wireInstant } from "../calls/wire/names.ts";
 import { republished } from "../calls/wire/task_message.ts";
 import { type Envelope, type Properties, writeConsumed } from "../tasks/consumed_message.ts";
@@ -143,10 +144,6 @@ function text(value: HeaderValue | undefined): string | undefined {
 
 function texts(value: HeaderValue | undefined): readonly string[] {
   return Array.isArray(value) ? value.filter((item) => typeof item === "string") : [];
-}
-
-function count(value: HeaderValue | undefined): number {
-  return typeof value === "number" && value > 0 ? Math.floor(value) : 0;
 }
 
 function instant(value: HeaderValue | undefined): number | undefined {

@@ -188,8 +188,22 @@ function readReply(delivery: Delivery, body: Uint8Array): DecodedReply {
   if (!isRecord(reply) || typeof reply.status !== "string") {
     return unreadable("its body is not a Celery result with a status");
   }
-  const headers = delivery.message.properties.headers ?? {};
-  switch (reply.status) {
+  try {
+    return replyOf(reply, reply.status, delivery.message.properties.headers ?? {});
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    // The runtime reads JSON of any depth, and writes what its stack holds.
+    return unreadable("its result is nested too deeply");
+  }
+}
+
+/** @throws RangeError when it is nested more deeply than can be written. */
+function replyOf(
+  reply: Record<string, unknown>,
+  status: string,
+  headers: Readonly<Record<string, HeaderValue>>,
+): DecodedReply {
+  switch (status) {
     case "SUCCESS":
       return ending({
         kind: "succeeded",

@@ -6,6 +6,7 @@
 import type { Delivery, HeaderValue, Message, MessageProperties } from "../../broker/message.ts";
 import type { CallInput } from "../call.ts";
 import { compress } from "./compression.ts";
+import { count } from "./header_values.ts";
 import { COMPRESS_OVER_BYTES, COX, JSON_TYPE, wireInstant, ZLIB } from "./names.ts";
 
 /** What is needed to write a request. */
@@ -295,10 +296,6 @@ function isJson(contentType: string | undefined): boolean {
 
 function text(value: HeaderValue | undefined): string | undefined {
   return typeof value === "string" ? value : undefined;
-}
-
-function count(value: HeaderValue | undefined): number {
-  return typeof value === "number" && value > 0 ? Math.floor(value) : 0;
 }
 
 function whole(value: HeaderValue | undefined): number | undefined {

@@ -4,6 +4,7 @@
  * Pure, but for inflating bodies; dead_letters.ts drains the queue.
  */
 import type { Delivery, HeaderValue, MessageHeaders } from "../../broker/message.ts";
+import { count } from "../../calls/wire/header_values.ts";
 import { decompress, InflateError } from "../../calls/wire/compression.ts";
 import { COX } from "../../calls/wire/names.ts";
 import { decodeTask } from "../../calls/wire/task_message.ts";
@@ -133,8 +134,4 @@ function text(value: HeaderValue | undefined): string | undefined {
 function name(value: HeaderValue | undefined): string | undefined {
   const given = text(value);
   return given === undefined || given === "" || given.length > MAX_NAME_LENGTH ? undefined : given;
-}
-
-function count(value: HeaderValue | undefined): number {
-  return typeof value === "number" && value > 0 ? Math.floor(value) : 0;
 }
