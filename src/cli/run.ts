@@ -91,10 +91,10 @@ async function startParts(
   });
   const roster = rosterKeeper(broker, nodes, id, config.heartbeat.exchange, true);
   // Before the channel, so that it hears who answers the channel's first question.
-  if (config.mode !== "work") await startExplained(node, roster);
+  if (config.mode !== "work" || config.recorder !== undefined) await startExplained(node, roster);
   await node.start(nodes);
   await JobEventPublisher.declare(broker);
-  const kept = await startRecorder(node, config, broker, nodes);
+  const kept = await startRecorder(node, config, broker, nodes, roster);
   const watch = new RecorderWatch(broker);
   await node.start(watch);
   const jobs = await startJobs(node, config, broker, nodes, kept?.store);

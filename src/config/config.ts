@@ -166,6 +166,7 @@ export interface RecorderConfig {
   readonly store: StoreConfig;
   readonly keepResultsMs: number;
   readonly keepDeadLettersMs: number;
+  readonly keepDevicesMs: number;
 }
 
 /** Front and worker in one process. */

@@ -167,6 +167,7 @@ function recorderSection(
         : { kind: "postgres", url: values.store },
       keepResultsMs: values.keepResults,
       keepDeadLettersMs: values.keepDeadLetters,
+      keepDevicesMs: values.keepDevices,
     },
   };
 }

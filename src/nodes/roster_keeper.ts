@@ -76,6 +76,10 @@ export class RosterKeeper implements Component {
     return this.#roster.list();
   }
 
+  find(id: string): KnownNode | undefined {
+    return this.#roster.find(id);
+  }
+
   /** Calls the listener with each event; returns a function that ends this. */
   watch(listener: (event: RosterEvent) => void): () => void {
     this.#listeners.add(listener);

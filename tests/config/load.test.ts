@@ -71,6 +71,7 @@ describe("loadConfig() without anything given", () => {
         store: { kind: "sqlite", dataDir: "/here/coxswain-data" },
         keepResultsMs: 7 * 86_400_000,
         keepDeadLettersMs: 30 * 86_400_000,
+        keepDevicesMs: 7 * 86_400_000,
       },
       log: { level: "info", format: "auto", secrets: [] },
       broker: { kind: "embedded", dataDir: "/here/coxswain-data" },
@@ -120,6 +121,7 @@ describe("loadConfig() without anything given", () => {
       store: { kind: "postgres", url: store },
       keepResultsMs: 90 * 86_400_000,
       keepDeadLettersMs: 30 * 86_400_000,
+      keepDevicesMs: 7 * 86_400_000,
     });
     expect(config.log.secrets).toContain("secret-word");
     expect(problems("serve", { store: ["mysql://me:secret-word@db/jobs"] })).toEqual([

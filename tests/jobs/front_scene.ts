@@ -148,6 +148,7 @@ export class FrontScene implements AsyncDisposable {
       queueType: "classic",
       keepResultsMs: 86_400_000,
       keepDeadLettersMs: 86_400_000,
+      keepDevicesMs: 86_400_000,
       refused: (reason) => console.error(reason),
     });
     this.#recorder = recorder;

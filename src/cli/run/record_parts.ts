@@ -4,6 +4,7 @@ import type { NodeConfig } from "../../config/config.ts";
 import { createJobServices, type JobServices } from "../../jobs/job_services.ts";
 import type { Recorder } from "../../jobs/recorder/recorder.ts";
 import type { NodesChannel } from "../../nodes/nodes_channel.ts";
+import type { RosterKeeper } from "../../nodes/roster_keeper.ts";
 import { StoreRefusedError } from "../../store/errors.ts";
 import type { Store } from "../../store/store.ts";
 import { VERSION } from "../../version.ts";
@@ -23,11 +24,12 @@ export async function startRecorder(
   config: NodeConfig,
   broker: Broker,
   nodes: NodesChannel,
+  roster: RosterKeeper,
 ): Promise<Records | undefined> {
   if (config.recorder === undefined) return undefined;
   const { Recorder } = await import("../../jobs/recorder/recorder.ts");
   const { RecorderTakenError } = await import("../../jobs/recorder/claim.ts");
-  const { store: place, keepResultsMs, keepDeadLettersMs } = config.recorder;
+  const { store: place, keepResultsMs, keepDeadLettersMs, keepDevicesMs } = config.recorder;
   try {
     const store = await makeStore(place);
     const recorder = new Recorder({
@@ -38,6 +40,8 @@ export async function startRecorder(
       queueType: config.broker.kind === "amqp" ? config.broker.queueType : "classic",
       keepResultsMs,
       keepDeadLettersMs,
+      keepDevicesMs,
+      roster,
       refused: (reason) => node.giveUp(reason.message),
     });
     await node.start(recorder);

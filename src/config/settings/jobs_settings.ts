@@ -37,6 +37,14 @@ export const JOBS_SETTINGS = {
     defaultText: "30d",
     help: "how long dead letters are kept",
   }),
+  keepDevices: one({
+    group: "Jobs",
+    modes: NODES,
+    reader: duration({ minMs: 1_000, maxMs: MAX_KEPT_MS }),
+    fallback: 7 * DAY_MS,
+    defaultText: "7d",
+    help: "how long the history of devices is kept, and devices that are offline",
+  }),
   schedules: structure({
     group: "Jobs",
     modes: NODES,

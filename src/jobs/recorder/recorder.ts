@@ -11,6 +11,8 @@ import { Backoff } from "../../async/backoff.ts";
 import type { Broker } from "../../broker/broker.ts";
 import { BrokerAwayError, DeclarationError } from "../../broker/errors.ts";
 import { DEAD_LETTERS_QUEUE, RECORDER_QUEUE } from "../../broker/topology.ts";
+import type { DeviceStatus } from "../../devices/device_status.ts";
+import { declareStatusQueue } from "../../devices/status_queue.ts";
 import { type Clock, systemClock } from "../../lifecycle/clock.ts";
 import type { Component } from "../../lifecycle/component.ts";
 import { StoreAwayError } from "../../store/errors.ts";
@@ -22,9 +24,11 @@ import { tellDue } from "../questions.ts";
 import { Answers } from "./answers.ts";
 import { RecorderClaim, type RecorderTakenError } from "./claim.ts";
 import { DeadLetters } from "./dead_letters.ts";
+import { deviceStatusSource } from "./device_statuses.ts";
 import { DueJobs } from "./due_jobs.ts";
 import { jobEventSource } from "./event_batches.ts";
 import { LeaseHolder } from "./lease.ts";
+import { LostGateways, type NodesThere } from "./lost_gateways.ts";
 import { Overdue } from "./overdue.ts";
 import { runPatiently } from "./patient_loop.ts";
 import { RetentionLoop } from "./retention.ts";
@@ -51,6 +55,9 @@ export interface RecorderOptions {
   readonly queueType: "classic" | "quorum";
   readonly keepResultsMs: number;
   readonly keepDeadLettersMs: number;
+  readonly keepDevicesMs: number;
+  /** Who is there: devices of those who are not are set offline. Default: it is not known. */
+  readonly roster?: NodesThere;
   readonly clock?: Clock;
   /** After a successful start: somebody else keeps the records, and this node cannot. */
   readonly refused: (reason: Error) => void;
@@ -78,6 +85,7 @@ export class Recorder implements Component {
   readonly #answers: Answers;
   readonly #claim: RecorderClaim;
   readonly #batches: StoreBatches<JobEvent>;
+  readonly #devices: StoreBatches<DeviceStatus>;
   readonly #letters: DeadLetters;
   readonly #due: DueJobs;
   readonly #schedules: Schedules;
@@ -98,6 +106,7 @@ export class Recorder implements Component {
     const recorded = (jobs: readonly Job[]) => this.#recorded(jobs);
     const source = jobEventSource({ broker, store, node, clock, recorded });
     this.#batches = new StoreBatches({ broker, store, clock, source });
+    this.#devices = new StoreBatches({ broker, store, clock, source: deviceStatusSource(store) });
     this.#letters = new DeadLetters({ broker, store, clock, recorded: made });
     const isCaughtUp = () => this.#isCaughtUp();
     this.#due = new DueJobs({
@@ -115,8 +124,15 @@ export class Recorder implements Component {
       clock,
       made: () => this.#due.expect(clock.now()),
     });
-    const { keepResultsMs, keepDeadLettersMs } = options;
-    const retention = new RetentionLoop({ store, clock, keepResultsMs, keepDeadLettersMs });
+    const { keepResultsMs, keepDeadLettersMs, keepDevicesMs, roster } = options;
+    const retention = new RetentionLoop({
+      store,
+      clock,
+      keepResultsMs,
+      keepDeadLettersMs,
+      keepDevicesMs,
+    });
+    const gateways = roster && new LostGateways({ broker, store, nodes: roster, clock });
     const overdue = new Overdue({ store, clock, isCaughtUp, recorded: made });
     this.#lease = new LeaseHolder({
       store,
@@ -126,8 +142,16 @@ export class Recorder implements Component {
       work: async (signal) => {
         this.#due.begin();
         this.#schedules.begin();
-        const loops = [this.#due, overdue, this.#schedules, retention];
+        const unwatch = gateways?.begin();
+        const loops = [
+          this.#due,
+          overdue,
+          this.#schedules,
+          retention,
+          ...gateways ? [gateways] : [],
+        ];
         await Promise.all(loops.map((loop) => runPatiently(loop, signal)));
+        unwatch?.();
       },
     });
     this.#answers = new Answers({
@@ -154,7 +178,8 @@ export class Recorder implements Component {
   }
 
   get status(): RecorderStatus {
-    const { obstacle = this.#obstacle, ...batches } = this.#batches.status;
+    const { obstacle = this.#devices.status.obstacle ?? this.#obstacle, ...batches } =
+      this.#batches.status;
     return {
       state: this.#state,
       place: this.#options.store.place,
@@ -187,9 +212,7 @@ export class Recorder implements Component {
    *   StoreRefusedError where the store cannot be used.
    */
   async start(): Promise<void> {
-    const { broker } = this.#options;
-    await JobEventPublisher.declare(broker);
-    await broker.declareQueue(DEAD_LETTERS_QUEUE);
+    await this.#declare();
     this.#state = "waiting";
     let isOpen = false;
     try {
@@ -211,7 +234,7 @@ export class Recorder implements Component {
     await this.#changing;
     await this.#lease.stop();
     await this.#letters.stop();
-    await this.#batches.stop(abort);
+    await Promise.all([this.#batches.stop(abort), this.#devices.stop(abort)]);
     await this.#claim.stop();
     await this.#answers.stop();
     await this.#options.store.close();
@@ -237,7 +260,7 @@ export class Recorder implements Component {
   #unsure(): void {
     this.#changing = this.#changing.then(async () => {
       if (this.#state === "recording") this.#state = "waiting";
-      await Promise.all([this.#batches.pause(), this.#letters.pause()]);
+      await Promise.all([this.#batches.pause(), this.#devices.pause(), this.#letters.pause()]);
     });
   }
 
@@ -258,6 +281,7 @@ export class Recorder implements Component {
       try {
         await store.open();
         await this.#batches.resume();
+        await this.#devices.resume();
         await this.#letters.resume();
         this.#lease.start();
         this.#state = "recording";
@@ -278,13 +302,18 @@ export class Recorder implements Component {
 
   /** Somebody has deleted the queues. */
   async #declareAgain(): Promise<void> {
-    const { broker } = this.#options;
     try {
-      await JobEventPublisher.declare(broker);
-      await broker.declareQueue(DEAD_LETTERS_QUEUE);
+      await this.#declare();
     } catch (error) {
       if (!(error instanceof BrokerAwayError)) throw error;
     }
+  }
+
+  async #declare(): Promise<void> {
+    const { broker } = this.#options;
+    await JobEventPublisher.declare(broker);
+    await broker.declareQueue(DEAD_LETTERS_QUEUE);
+    await declareStatusQueue(broker);
   }
 
   /** Jobs that others told of. */

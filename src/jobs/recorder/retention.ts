@@ -22,6 +22,8 @@ export interface RetentionOptions {
   readonly keepResultsMs: number;
   /** How long dead letters are kept. */
   readonly keepDeadLettersMs: number;
+  /** How long what became of devices is kept, and devices that are offline. */
+  readonly keepDevicesMs: number;
 }
 
 export class RetentionLoop implements PatientLoop {
@@ -36,7 +38,7 @@ export class RetentionLoop implements PatientLoop {
   }
 
   async turn(): Promise<number> {
-    const { store, clock, keepResultsMs, keepDeadLettersMs } = this.#options;
+    const { store, clock, keepResultsMs, keepDeadLettersMs, keepDevicesMs } = this.#options;
     const now = clock.now();
     const deleted = await store.deleteOld(
       {
@@ -48,11 +50,12 @@ export class RetentionLoop implements PatientLoop {
       BITE,
     );
     this.#deleted += deleted;
-    if (deleted >= BITE) return BITE_PAUSE_MS;
+    const devices = await store.deleteOldDevices(now - keepDevicesMs, BITE);
+    if (deleted >= BITE || devices >= BITE) return BITE_PAUSE_MS;
     if (this.#deleted > 0) log.info("Deleted {count} old jobs", { count: this.#deleted });
     this.#deleted = 0;
     // What is kept for seconds is looked for more often.
-    const shortestMs = Math.min(keepResultsMs, keepDeadLettersMs);
+    const shortestMs = Math.min(keepResultsMs, keepDeadLettersMs, keepDevicesMs);
     return Math.min(LOOK_EVERY_MS, Math.max(1_000, shortestMs / 10));
   }
 }

@@ -98,6 +98,7 @@ export class RecorderScene implements AsyncDisposable {
       queueType: "classic",
       keepResultsMs: 7 * DAY_MS,
       keepDeadLettersMs: 30 * DAY_MS,
+      keepDevicesMs: 7 * DAY_MS,
       ...(clock === undefined ? {} : { clock }),
       refused: (reason) => this.refusals.push(reason.message),
       ...further,
