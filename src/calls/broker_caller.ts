@@ -3,7 +3,8 @@
  * time. How requests and replies are written is wire/.
  *
  * A pending call's life: waiting → started (a worker's notice came) → ended. Its own clock ends it
- * where nobody else does: `expires` after its publish while waiting, limit + margin once started.
+ * where nobody else does: `expires` after its publish while waiting (then it is expiring, until the
+ * broker has shown that it would have been heard), limit + margin once started.
  */
 import { getLogger } from "@logtape/logtape";
 import type { Broker, PrivateQueue } from "../broker/broker.ts";
@@ -29,6 +30,11 @@ export const STARTED_NOTICE_AFTER_MS = 100;
 const NOTICE_MARGIN_MS = 100;
 /** What the answer of a worker that stops an attempt at its limit may take on its way. */
 const ANSWER_MARGIN_MS = 2_000;
+/**
+ * How long the broker may take to show that it is still heard. Without that nobody knows whether an
+ * answer was lost on its way.
+ */
+const HEARD_LIMIT_MS = 2_000;
 /** Limit of a task that nobody has announced (a call to a named queue). */
 const UNKNOWN_TASK_LIMIT_MS = 300_000;
 /** Pause before a call that reached no queue is published again, until it expires. */
@@ -55,7 +61,7 @@ interface Pending {
   /** Monotonic instant at which it expires. */
   readonly expiresAt: number;
   readonly message: Message;
-  state: "waiting" | "started";
+  state: "waiting" | "started" | "expiring";
   timer: Timer | undefined;
   republish: Timer | undefined;
 }
@@ -67,6 +73,8 @@ export class BrokerCaller implements Caller, Component {
   readonly #pending = new Map<string, Pending>();
   #replies: PrivateQueue | undefined;
   #loop: Promise<void> | undefined;
+  /** One question serves all calls that expire while it is asked. */
+  #hearing: Promise<boolean> | undefined;
   #unwatch: (() => void)[] = [];
 
   constructor(options: BrokerCallerOptions) {
@@ -236,6 +244,8 @@ export class BrokerCaller implements Caller, Component {
   #replied(pending: Pending, reply: DecodedReply): void {
     switch (reply.kind) {
       case "ending":
+        // A worker that heard our own revocation: the call expires.
+        if (pending.state === "expiring" && reply.ending.kind === "cancelled") return;
         this.#end(pending, reply.ending);
         break;
       case "started":
@@ -254,8 +264,34 @@ export class BrokerCaller implements Caller, Component {
 
   /** Nobody said in time that it runs. Whoever takes it from now on is told not to. */
   #expire(pending: Pending): void {
+    pending.state = "expiring";
     this.#revoke(pending);
-    this.#end(pending, { kind: "expired" });
+    this.#hearing ??= this.#isHeard().finally(() => this.#hearing = undefined);
+    void this.#hearing.then((isHeard) => {
+      // Started after all.
+      if (pending.state !== "expiring") return;
+      this.#end(
+        pending,
+        isHeard ? { kind: "expired" } : {
+          kind: "outcome_unknown",
+          message: "The broker has gone silent while the call waited: it may have run",
+        },
+      );
+    });
+  }
+
+  /**
+   * Whether the broker answers on the connection that answers come on. What it had sent before is read
+   * by then.
+   */
+  #isHeard(): Promise<boolean> {
+    return new Promise((resolve) => {
+      const late = this.#clock.after(HEARD_LIMIT_MS, () => resolve(false));
+      this.#broker.check().then(() => resolve(true), (error: unknown) => {
+        log.debug("The broker was not heard while a call expired: {error}", { error });
+        resolve(false);
+      }).finally(() => late.cancel());
+    });
   }
 
   /** It was started, and its worker neither answered nor stopped it. */
