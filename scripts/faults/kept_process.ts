@@ -1,9 +1,14 @@
-/** A process of the compiled executable that comes back whenever it is killed, as a service does. */
+/** A process of the compiled executable that comes back whenever it ends, as a service does. */
 
 const APP = new URL("../../app", import.meta.url).pathname;
 /** As systemd waits. */
 const RESTART_AFTER_MS = 100;
-const KEPT_LOG_CHARACTERS = 20_000;
+const KEPT_LOG_CHARACTERS = 50_000;
+
+export interface KeptProcessOptions {
+  /** Put before the executable: a program that starts it elsewhere, such as `ip netns exec`. */
+  readonly prefix?: readonly string[];
+}
 
 export class KeptProcess implements AsyncDisposable {
   readonly name: string;
@@ -13,6 +18,10 @@ export class KeptProcess implements AsyncDisposable {
   #loop: Promise<void>;
   /** The end of what it logged. */
   log = "";
+  /** Characters that it logged in all its lives. */
+  logged = 0;
+  /** How each of its lives ended so far: an exit code, or a signal's name. */
+  readonly ends: string[] = [];
 
   private constructor(name: string, spawn: () => Bun.Subprocess<"ignore", "ignore", "pipe">) {
     this.name = name;
@@ -26,9 +35,10 @@ export class KeptProcess implements AsyncDisposable {
     args: readonly string[],
     cwd: string,
     env: Readonly<Record<string, string>>,
+    { prefix = [] }: KeptProcessOptions = {},
   ): KeptProcess {
     return new KeptProcess(name, () =>
-      Bun.spawn([APP, ...args], {
+      Bun.spawn([...prefix, APP, ...args], {
         cwd,
         env: { PATH: process.env.PATH ?? "", HOME: process.env.HOME ?? "", ...env },
         stdin: "ignore",
@@ -43,7 +53,17 @@ export class KeptProcess implements AsyncDisposable {
 
   /** Ends it without a word; it is started again. */
   kill(): void {
-    this.#process.kill("SIGKILL");
+    this.signal("SIGKILL");
+  }
+
+  /** Where the signal ends it, it is started again. */
+  signal(name: NodeJS.Signals): void {
+    this.#process.kill(name);
+  }
+
+  /** Resolves when its present life has ended. */
+  async ended(): Promise<void> {
+    await this.#process.exited;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -56,9 +76,13 @@ export class KeptProcess implements AsyncDisposable {
     while (true) {
       const decoder = new TextDecoder();
       for await (const chunk of this.#process.stderr) {
-        this.log = (this.log + decoder.decode(chunk, { stream: true })).slice(-KEPT_LOG_CHARACTERS);
+        const text = decoder.decode(chunk, { stream: true });
+        this.logged += text.length;
+        this.log = (this.log + text).slice(-KEPT_LOG_CHARACTERS);
       }
       await this.#process.exited;
+      const { exitCode, signalCode } = this.#process;
+      this.ends.push(String(signalCode ?? exitCode));
       await Bun.sleep(RESTART_AFTER_MS);
       if (this.#isOver) return;
       this.#process = this.#spawn();

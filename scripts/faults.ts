@@ -1,0 +1,77 @@
+/**
+ * Fault runs: programs that try to break what is promised, against the compiled executable and real
+ * services. `deno task faults [NAME…] [--short] [--seed N] [--duration S] [--json] [--list]`; all
+ * scenarios unless some are named. Ends with 1 when one of them failed.
+ */
+import { parseArgs } from "node:util";
+import type { Scenario, Verdict } from "./faults/scenario.ts";
+import { SCENARIOS } from "./faults/scenarios.ts";
+import { failures, table } from "./faults/report.ts";
+import { runScenario, SharedRabbitMq } from "./faults/trial.ts";
+
+const SHORT_MS = 1;
+const DURATION_S = 30;
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    short: { type: "boolean", default: false },
+    seed: { type: "string" },
+    duration: { type: "string" },
+    json: { type: "boolean", default: false },
+    list: { type: "boolean", default: false },
+    quiet: { type: "boolean", default: false },
+  },
+});
+
+if (values.list) {
+  for (const { name, does } of SCENARIOS) console.log(`${name.padEnd(18)} ${does}`);
+  process.exit(0);
+}
+
+const unknown = positionals.filter((name) => !SCENARIOS.some((each) => each.name === name));
+if (unknown.length > 0) {
+  console.error(`No such scenario: ${unknown.join(", ")}. There are:`);
+  for (const { name } of SCENARIOS) console.error(`  ${name}`);
+  process.exit(2);
+}
+
+const seed = values.seed === undefined ? Date.now() % 1_000_000 : Number(values.seed);
+const durationMs = values.duration === undefined
+  ? values.short ? SHORT_MS : DURATION_S * 1_000
+  : Number(values.duration) * 1_000;
+if (!Number.isSafeInteger(seed) || !(durationMs > 0)) {
+  console.error("--seed needs a whole number and --duration seconds, more than 0");
+  process.exit(2);
+}
+const chosen: readonly Scenario[] = positionals.length === 0
+  ? SCENARIOS
+  : SCENARIOS.filter(({ name }) => positionals.includes(name));
+
+if (!values.json) console.log(`seed ${seed}`);
+const startedAt = performance.now();
+const verdicts: Verdict[] = [];
+{
+  await using shared = new SharedRabbitMq(values.short);
+  for (const scenario of chosen) {
+    verdicts.push(
+      await runScenario(scenario, shared, {
+        seed,
+        durationMs,
+        isShort: values.short,
+        say: values.quiet || values.json ? () => {} : (line) => console.error(line),
+      }),
+    );
+  }
+}
+const seconds = Math.round((performance.now() - startedAt) / 1_000);
+if (values.json) console.log(JSON.stringify({ seed, seconds, verdicts }, null, 2));
+else {
+  console.log(table(verdicts));
+  for (const line of failures(verdicts)) console.log(line);
+  const failed = verdicts.filter(({ isPassed }) => !isPassed).length;
+  console.log(
+    `${verdicts.length - failed} held, ${failed} broken, in ${seconds} s; again: --seed ${seed}`,
+  );
+}
+process.exit(verdicts.every(({ isPassed }) => isPassed) ? 0 : 1);

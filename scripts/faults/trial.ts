@@ -1,0 +1,300 @@
+/**
+ * What one scenario runs in: a folder of its own, nodes of the compiled executable that come back when
+ * they end, a private RabbitMQ with a virtual host of its own, the load and its ledger. Whatever happens,
+ * its processes are gone at the end.
+ */
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { freePorts } from "../services/ports.ts";
+import { type RabbitMq, type RabbitMqOptions, startRabbitMq } from "../services/rabbitmq.ts";
+import { KeptProcess } from "./kept_process.ts";
+import { type Account, Ledger, LEDGER_TASKS } from "./ledger.ts";
+import { CALL_DEADLINE_MS, Load, type LoadOptions } from "./load.ts";
+import { Random } from "./random.ts";
+import { type Check, type Demands, judge, type Scenario, type Verdict } from "./scenario.ts";
+import { becomes, readJson, until } from "./waiting.ts";
+
+export interface TrialOptions {
+  readonly seed: number;
+  /** How long faults go on, in milliseconds. */
+  readonly durationMs: number;
+  readonly isShort: boolean;
+  readonly say: (line: string) => void;
+}
+
+/** RabbitMQ offers this, and nodes take the lower of theirs and its. */
+const SHORT_HEARTBEAT = "heartbeat = 2";
+/** How long accepted jobs may take to end once nothing is broken any more. */
+const SETTLE_MS = 120_000;
+/** What §7 promises: connected, declared and consumed again within 5 s of the broker's return. */
+export const RECOVERY_LIMIT_MS = 5_000;
+/** Until a recovery counts as failed; what is promised is judged by the figure. */
+const RECOVERY_PATIENCE_MS = 60_000;
+const ASKED_AT_ONCE = 40;
+
+/** The broker that scenarios of one run share, each in its own virtual host. */
+export class SharedRabbitMq implements AsyncDisposable {
+  readonly #options: RabbitMqOptions;
+  #started: Promise<RabbitMq> | undefined;
+
+  constructor(isShort: boolean) {
+    this.#options = { config: isShort ? [SHORT_HEARTBEAT] : [] };
+  }
+
+  get(): Promise<RabbitMq> {
+    return this.#started ??= startRabbitMq(this.#options);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await (await this.#started)?.dispose();
+  }
+}
+
+export interface NodeOptions {
+  readonly env?: Readonly<Record<string, string>>;
+  readonly prefix?: readonly string[];
+}
+
+export class Trial implements AsyncDisposable {
+  readonly random: Random;
+  readonly durationMs: number;
+  readonly isShort: boolean;
+  readonly say: (line: string) => void;
+  readonly folder: string;
+  readonly ledger: Ledger;
+  readonly nodes: KeptProcess[] = [];
+  /** Resources of the scenario, released in reverse order at its end. */
+  readonly stack = new AsyncDisposableStack();
+  readonly #scenario: Scenario;
+  readonly #seed: number;
+  readonly #shared: SharedRabbitMq;
+  readonly #checks: Check[] = [];
+  readonly #figures: Record<string, string | number> = {};
+  #load: Load | undefined;
+  #url: string | undefined;
+  #faults = 0;
+  #backInMs: number | undefined;
+  #demands: Demands = { isFrontSpared: true, cutOff: new Set() };
+
+  constructor(scenario: Scenario, shared: SharedRabbitMq, options: TrialOptions) {
+    const { seed, durationMs, isShort, say } = options;
+    this.#scenario = scenario;
+    this.#shared = shared;
+    this.#seed = seed;
+    this.random = new Random(seed);
+    this.durationMs = durationMs;
+    this.isShort = isShort;
+    this.say = (line) => say(`${scenario.name}: ${line}`);
+    this.folder = mkdtempSync(join(tmpdir(), "coxswain-fault-"));
+    this.stack.defer(() => rmSync(this.folder, { recursive: true, force: true }));
+    this.ledger = new Ledger(join(this.folder, "ledger"), CALL_DEADLINE_MS);
+    writeFileSync(this.ledger.file, "");
+    mkdirSync(join(this.folder, "tasks"));
+    this.addTasks("ledger", LEDGER_TASKS);
+  }
+
+  /** The address of the front that the load goes to. */
+  get url(): string {
+    if (this.#url === undefined) throw new Error("The scenario has started no front yet");
+    return this.#url;
+  }
+
+  /** Another file of tasks for the nodes that start from now on. */
+  addTasks(name: string, source: string): void {
+    writeFileSync(join(this.folder, "tasks", `${name}.ts`), source);
+  }
+
+  async rabbit(): Promise<RabbitMq> {
+    return await this.#shared.get();
+  }
+
+  /** A virtual host of its own on the shared broker. */
+  async amqpUrl(): Promise<string> {
+    const rabbit = await this.rabbit();
+    const name = `${this.#scenario.name}-${this.#seed}`;
+    rabbit.ctl("add_vhost", name);
+    rabbit.ctl("set_permissions", "-p", name, "guest", ".*", ".*", ".*");
+    this.stack.defer(() => {
+      rabbit.ctl("delete_vhost", name);
+    });
+    return `${rabbit.url.replace(/\/[^/]*$/, "")}/${name}`;
+  }
+
+  /** Starts a node that comes back whenever it ends. */
+  start(name: string, args: readonly string[], { env = {}, prefix }: NodeOptions = {}) {
+    const node = KeptProcess.start(
+      name,
+      [...args, "--log-format", "json"],
+      this.folder,
+      { LEDGER_FILE: this.ledger.file, ...env },
+      prefix === undefined ? {} : { prefix },
+    );
+    this.nodes.push(node);
+    return this.stack.use(node);
+  }
+
+  /** @param args beside the broker, such as `--store`. */
+  async front(amqpUrl: string, args: readonly string[] = [], options?: NodeOptions) {
+    const [port = 0] = await freePorts(1);
+    const amqp = ["--amqp-url", amqpUrl];
+    const node = this.start("front", ["serve", "--port", `${port}`, ...amqp, ...args], options);
+    this.#url = `http://127.0.0.1:${port}`;
+    return node;
+  }
+
+  worker(amqpUrl: string, args: readonly string[] = [], options?: NodeOptions) {
+    const name = `worker ${this.nodes.length}`;
+    const size = ["--isolates", "1", "--slots", "4", "--tasks", "tasks"];
+    return this.start(name, ["work", "--amqp-url", amqpUrl, ...size, ...args], options);
+  }
+
+  async allInOne(args: readonly string[] = []) {
+    const [port = 0] = await freePorts(1);
+    const size = ["--isolates", "2", "--tasks", "tasks"];
+    const node = this.start("all", ["all", "--port", `${port}`, ...size, ...args]);
+    this.#url = `http://127.0.0.1:${port}`;
+    return node;
+  }
+
+  /** Of a front that the scenario started by itself. */
+  goTo(url: string): void {
+    this.#url = url;
+  }
+
+  /** Starts the load once the front knows its tasks. */
+  async beginLoad(options: Partial<LoadOptions> = {}): Promise<Load> {
+    await until("the front knows the ledger's tasks", async () => {
+      const tasks = JSON.stringify(await readJson(`${this.url}/tasks`)) ?? "";
+      return tasks.includes("ledger.job") && tasks.includes("ledger.call");
+    }).catch((error: unknown) => {
+      for (const { name, log } of this.nodes) console.error(`${name}:\n${log.slice(-2_000)}`);
+      throw error;
+    });
+    const load = new Load({ url: this.url, ledger: this.ledger, ...options });
+    this.#load = load;
+    load.start();
+    return load;
+  }
+
+  /** Something is broken now. */
+  fault(what: string): void {
+    this.#faults++;
+    this.say(what);
+  }
+
+  /** The front is killed or stopped: its clients may go without an answer. */
+  sparesNoFront(): void {
+    this.#demands = { ...this.#demands, isFrontSpared: false };
+  }
+
+  /** A node that cannot tell anybody what it runs. */
+  cutsOff(nodeId: string): void {
+    this.#demands = { ...this.#demands, cutOff: new Set([...this.#demands.cutOff, nodeId]) };
+  }
+
+  /** Everything works again from now on: measures how soon it shows. */
+  async recovers(limitMs = RECOVERY_LIMIT_MS): Promise<void> {
+    if (this.#load === undefined) throw new Error("There is no load that could show a recovery");
+    const tookMs = await this.#load.recovery(RECOVERY_PATIENCE_MS);
+    this.#backInMs = Math.max(this.#backInMs ?? 0, tookMs ?? RECOVERY_PATIENCE_MS);
+    this.say(tookMs === undefined ? "does not come back" : `back after ${tookMs} ms`);
+    // Twice the promise: the load itself is part of what keeps the machine busy.
+    this.check(
+      `calls and jobs are well again within ${limitMs} ms`,
+      tookMs !== undefined && tookMs <= 2 * limitMs,
+      `${tookMs ?? "never"} ms`,
+    );
+  }
+
+  check(what: string, isMet: boolean, seen = ""): void {
+    this.#checks.push({ what, isMet, seen });
+    if (!isMet) this.say(`NOT MET: ${what} (${seen})`);
+  }
+
+  figure(name: string, value: string | number): void {
+    this.#figures[name] = value;
+  }
+
+  /** Waits for a part of the load's time, by the seed: so that faults meet it at any point. */
+  async awhile(leastMs = 500, mostMs = 1_500): Promise<void> {
+    await Bun.sleep(this.random.between(leastMs, mostMs));
+  }
+
+  /** Ends the load, waits until what was accepted has ended, and compares all that was noted. */
+  async settle(): Promise<void> {
+    const load = this.#load;
+    if (load === undefined) return;
+    await load.stop();
+    const { ledger } = this;
+    await becomes(() => ledger.missing().length === 0, SETTLE_MS, 250);
+    const disagreeing = await this.#disagreeing();
+    this.#checks.push(...judge(this.#account(), disagreeing, this.#demands));
+  }
+
+  verdict(seconds: number): Verdict {
+    return {
+      name: this.#scenario.name,
+      seed: this.#seed,
+      isPassed: this.#checks.every(({ isMet }) => isMet),
+      seconds,
+      faults: this.#faults,
+      account: this.#load === undefined ? undefined : this.#account(),
+      backInMs: this.#backInMs,
+      checks: this.#checks,
+      figures: this.#figures,
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#load?.stop();
+    await this.stack.disposeAsync();
+  }
+
+  #account(): Account {
+    return this.ledger.account(this.#demands.cutOff);
+  }
+
+  /** Accepted jobs that the store does not know as succeeded, after a while. */
+  async #disagreeing(): Promise<readonly string[]> {
+    let left = [...this.ledger.accepted.keys()];
+    await becomes(
+      async () => {
+        const unlike: string[] = [];
+        for (let i = 0; i < left.length; i += ASKED_AT_ONCE) {
+          const some = left.slice(i, i + ASKED_AT_ONCE);
+          const states = await Promise.all(some.map((id) => this.#state(id)));
+          unlike.push(...some.filter((_, i) => states[i] !== "succeeded"));
+        }
+        left = unlike;
+        return left.length === 0;
+      },
+      SETTLE_MS,
+      250,
+    );
+    return left;
+  }
+
+  async #state(id: string): Promise<unknown> {
+    const job = await readJson(`${this.url}/jobs/${id}`);
+    return typeof job === "object" && job !== null && "state" in job ? job.state : undefined;
+  }
+}
+
+/** Runs one scenario to its verdict; one that throws has failed. */
+export async function runScenario(
+  scenario: Scenario,
+  shared: SharedRabbitMq,
+  options: TrialOptions,
+): Promise<Verdict> {
+  const startedAt = performance.now();
+  await using trial = new Trial(scenario, shared, options);
+  try {
+    await scenario.run(trial);
+    await trial.settle();
+  } catch (error) {
+    if (!(error instanceof Error)) throw error;
+    trial.check("the scenario runs to its end", false, error.message);
+  }
+  return trial.verdict(Math.round((performance.now() - startedAt) / 1_000));
+}
