@@ -23,6 +23,7 @@ const EVERYTHING_BUT_ADAPTERS = [
   "calls",
   "messages",
   "isolates",
+  "celery",
   "worker",
   "http",
   "config",
@@ -65,7 +66,19 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
   messages: ["broker", "calls", "nodes", "tasks", "reserved_names.ts", ...FLOOR],
   // It provides the module "coxswain" to task files.
   isolates: ["mod.ts", "tasks", ...FLOOR],
-  worker: ["calls", "jobs", "isolates", "broker", "heartbeat", "nodes", "tasks", ...FLOOR],
+  // Celery's remote control and events, as a worker hears and tells them.
+  celery: ["broker", "calls", "tasks", "reserved_names.ts", "version.ts", ...FLOOR],
+  worker: [
+    "celery",
+    "calls",
+    "jobs",
+    "isolates",
+    "broker",
+    "heartbeat",
+    "nodes",
+    "tasks",
+    ...FLOOR,
+  ],
   http: [
     "calls",
     "devices",

@@ -7,12 +7,20 @@ export const NODES_EXCHANGE: ExchangeSpec = { name: "cox.nodes", type: "fanout" 
 export function heartbeatExchange(name: string): ExchangeSpec {
   return { name, type: "fanout" };
 }
-/** Fanout, not durable: Celery's remote control (`revoke`). */
+/** Fanout, not durable: Celery's remote control. */
 export const CONTROL_EXCHANGE: ExchangeSpec = {
   name: "celery.pidbox",
   type: "fanout",
   durable: false,
 };
+/** Direct, not durable: where the answers to Celery's remote control go. */
+export const CONTROL_REPLY_EXCHANGE: ExchangeSpec = {
+  name: "reply.celery.pidbox",
+  type: "direct",
+  durable: false,
+};
+/** Topic: what Celery's workers tell of themselves (`worker.*`) and of their tasks (`task.*`). */
+export const CELERY_EVENTS_EXCHANGE: ExchangeSpec = { name: "celeryev", type: "topic" };
 /** Topic: channels for applications. */
 export const PUBSUB_EXCHANGE: ExchangeSpec = { name: "cox.pubsub", type: "topic" };
 /** Topic: what happens to jobs (`event.<kind>.<id>`), and questions to the recorder (`ask.<what>`). */

@@ -60,7 +60,36 @@ export interface ExecutorOptions {
   readonly onPaused?: () => void;
   /** A message of a queue is dealt with. */
   readonly onSettled?: (queue: string) => void;
+  /** Who is told what becomes of requests. */
+  readonly watcher?: RequestWatcher;
   readonly clock?: Clock;
+}
+
+/** Is told what becomes of requests, as it happens. None of its methods throws or waits. */
+export interface RequestWatcher {
+  /** A request is taken, to run now or later: once for each delivery. */
+  received(task: ReceivedTask, delivery: Delivery, descriptor: TaskDescriptor | undefined): void;
+  /** An attempt runs. */
+  started(task: ReceivedTask): void;
+  /** It is dealt with. */
+  settled(
+    task: ReceivedTask,
+    settlement: Settlement,
+    of: {
+      readonly descriptor: TaskDescriptor | undefined;
+      /** Absent: it did not run. */
+      readonly runtimeMs?: number;
+    },
+  ): void;
+}
+
+/** A request as it is held now, for who asks from outside. */
+export interface HeldRequest {
+  readonly state: "active" | "reserved" | "scheduled";
+  readonly task: ReceivedTask;
+  readonly delivery: Delivery;
+  /** Epoch milliseconds: an active one's start, a scheduled one's moment. */
+  readonly at?: number;
 }
 
 /** A request that was admitted. `delivery` is replaced where the broker delivers it again meanwhile. */
@@ -168,6 +197,18 @@ export class Executor {
     this.#admit(delivery, decoded.task);
   }
 
+  /** All that it holds now. */
+  *held(): Iterable<HeldRequest> {
+    for (const { task, delivery, running } of this.#running.values()) {
+      const ranMs = running === undefined ? 0 : this.#clock.monotonic() - running.startedAt;
+      yield { state: "active", task, delivery, at: this.#clock.now() - ranMs };
+    }
+    for (const { task, delivery } of this.#waiting) yield { state: "reserved", task, delivery };
+    for (const { task, delivery, dueAt } of this.#settler.pausedRequests()) {
+      yield { state: "scheduled", task, delivery, at: dueAt };
+    }
+  }
+
   /** Stops the attempt where it runs; where it waits, it is refused. */
   revoke(id: string, terminate: boolean): void {
     this.#options.revocations.add(id);
@@ -175,7 +216,9 @@ export class Executor {
     const index = this.#waiting.findIndex(({ task }) => task.id === id);
     const [held] = index < 0 ? [] : this.#waiting.splice(index, 1);
     if (held !== undefined) {
-      this.#settleHeld(held, { kind: "answer", reply: { kind: "cancelled" } });
+      const settlement = { kind: "answer", reply: { kind: "cancelled" } } as const;
+      this.#options.watcher?.settled(held.task, settlement, held);
+      this.#settleHeld(held, settlement);
     }
   }
 
@@ -201,8 +244,9 @@ export class Executor {
     for (const { running } of this.#running.values()) running?.abort.abort();
   }
 
-  #admit(delivery: Delivery, task: ReceivedTask): void {
-    const { tasks, revocations, isServedElsewhere, node } = this.#options;
+  /** @param isNew it has not been held for a later moment. */
+  #admit(delivery: Delivery, task: ReceivedTask, isNew = true): void {
+    const { tasks, revocations, isServedElsewhere, node, watcher } = this.#options;
     const present = this.#running.get(task.id);
     if (delivery.redelivered && present !== undefined) {
       // The connection was lost while it ran: the attempt goes on, and settles this delivery.
@@ -226,6 +270,8 @@ export class Executor {
       descriptor,
       isServedElsewhere: descriptor === undefined && isServedElsewhere(task.task, delivery.queue),
     });
+    const isTaken = admission.kind === "run" || admission.kind === "wait";
+    if (isNew && isTaken) watcher?.received(task, delivery, descriptor);
     switch (admission.kind) {
       case "run":
         this.#waiting.push({
@@ -239,12 +285,13 @@ export class Executor {
         });
         return this.#dispatch();
       case "wait": {
-        const again = () => this.#admit(delivery, task);
+        const again = () => this.#admit(delivery, task, false);
         return task.isRecorded
           ? this.#settler.delay(settled, admission.waitMs, again)
-          : this.#settler.after(admission.waitMs, delivery, again);
+          : this.#settler.after(admission.waitMs, delivery, again, task);
       }
       case "refuse":
+        watcher?.settled(task, { kind: "answer", reply: admission.reply }, { descriptor });
         return this.#settler.settle(settled, { kind: "answer", reply: admission.reply });
       case "give_on":
         return this.#settler.settle(settled, {
@@ -253,6 +300,7 @@ export class Executor {
           headers: { [COX.hops]: admission.hops },
         });
       case "give_up":
+        watcher?.settled(task, admission, { descriptor });
         return this.#settler.settle(settled, admission);
     }
   }
@@ -326,6 +374,7 @@ export class Executor {
     // The isolate has its next attempt before this one is answered.
     if (!this.#isStopping) this.#dispatch();
     const isMoreWaiting = this.#options.groupAnswers && this.#waiting.length > 0;
+    this.#options.watcher?.settled(task, settlement, { descriptor, runtimeMs: durationMs });
     this.#answers.add(() => this.#settleHeld(held, settlement), durationMs, isMoreWaiting);
   }
 
@@ -358,6 +407,7 @@ export class Executor {
       signal: running.abort.signal,
       ...(held.job === undefined ? {} : { onProgress: progressTeller(held.job, this.#options) }),
       onStart: () => {
+        this.#options.watcher?.started(task);
         held.job?.story.begin();
         running.notice = this.#clock.after(STARTED_NOTICE_AFTER_MS, () => this.#tellStarted(held));
       },

@@ -37,25 +37,16 @@ interface Consuming {
 export class QueueConsumers {
   readonly #options: QueueConsumersOptions;
   readonly #clock: Clock;
-  readonly #consuming: readonly Consuming[];
+  #consuming: readonly Consuming[];
+  /** Those that were removed, of which something may not be settled yet. */
+  readonly #removed = new Set<ConsumingQueue>();
   #timer: Timer | undefined;
 
   constructor(options: QueueConsumersOptions) {
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
-    const { broker, queues } = options;
-    const shares = this.#shares(queues.map(() => false));
-    this.#consuming = queues.map((queue, index) => {
-      const source = new ConsumingQueue({
-        broker,
-        queue,
-        prefetch: shares[index] ?? 1,
-        accept: (delivery) => this.#accept(consuming, delivery),
-        clock: this.#clock,
-      });
-      const consuming: Consuming = { source, lastAt: -Infinity };
-      return consuming;
-    });
+    const shares = this.#shares(options.queues.map(() => false));
+    this.#consuming = options.queues.map((queue, index) => this.#make(queue, shares[index] ?? 1));
   }
 
   get sources(): readonly ConsumingQueue[] {
@@ -76,6 +67,28 @@ export class QueueConsumers {
     this.#shareLater();
   }
 
+  /** Consumes one queue more. @throws what `Broker.consume` throws. */
+  async add(queue: string): Promise<void> {
+    const consuming = this.#make(queue, 1);
+    this.#consuming = [...this.#consuming, consuming];
+    try {
+      await consuming.source.start();
+    } catch (error) {
+      this.#consuming = this.#consuming.filter((one) => one !== consuming);
+      throw error;
+    }
+    this.share();
+  }
+
+  /** Consumes a queue no longer; what it has brought is finished. */
+  async remove(queue: string): Promise<void> {
+    const gone = this.#consuming.filter(({ source }) => source.queue === queue);
+    this.#consuming = this.#consuming.filter((one) => !gone.includes(one));
+    for (const { source } of gone) this.#removed.add(source);
+    await Promise.all(gone.map(({ source }) => source.cancel()));
+    this.share();
+  }
+
   /** Takes nothing more; what was handed out may still be settled. Idempotent. */
   async cancel(): Promise<void> {
     this.#timer?.cancel();
@@ -84,7 +97,19 @@ export class QueueConsumers {
 
   /** Gives back all that is unsettled. Idempotent. */
   async close(): Promise<void> {
-    await Promise.all(this.sources.map((source) => source.close()));
+    await Promise.all([...this.sources, ...this.#removed].map((source) => source.close()));
+  }
+
+  #make(queue: string, prefetch: number): Consuming {
+    const source = new ConsumingQueue({
+      broker: this.#options.broker,
+      queue,
+      prefetch,
+      accept: (delivery) => this.#accept(consuming, delivery),
+      clock: this.#clock,
+    });
+    const consuming: Consuming = { source, lastAt: -Infinity };
+    return consuming;
   }
 
   #accept(consuming: Consuming, delivery: Delivery): void {

@@ -19,11 +19,12 @@ export interface Pausable {
 
 export class QueueSteering {
   readonly #broker: Broker;
-  readonly #queues: readonly Pausable[];
+  readonly #queues: () => readonly Pausable[];
   /** Queues that a command which nobody remembers has paused (true) or resumed here. */
   readonly #told = new Map<string, boolean>();
 
-  constructor(broker: Broker, queues: readonly Pausable[]) {
+  /** @param queues those of the worker now. */
+  constructor(broker: Broker, queues: () => readonly Pausable[]) {
     this.#broker = broker;
     this.#queues = queues;
   }
@@ -32,17 +33,17 @@ export class QueueSteering {
   hear({ queue, isPaused, isRemembered }: QueueCommand): void {
     if (isRemembered) this.#told.delete(queue);
     else this.#told.set(queue, isPaused);
-    for (const one of this.#queues) if (one.queue === queue) void this.#followQuietly(one);
+    for (const one of this.#queues()) if (one.queue === queue) void this.#followQuietly(one);
   }
 
   /** Brings all queues to what is known. @throws BrokerAwayError */
   async follow(): Promise<void> {
-    for (const one of this.#queues) await this.#follow(one);
+    for (const one of this.#queues()) await this.#follow(one);
   }
 
   /** The same where the connection is just back; what fails is tried again after the next one. */
   followLater(): void {
-    for (const one of this.#queues) void this.#followQuietly(one);
+    for (const one of this.#queues()) void this.#followQuietly(one);
   }
 
   async #follow(one: Pausable): Promise<void> {

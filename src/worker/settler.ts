@@ -62,13 +62,21 @@ export interface RecordedJob {
   readonly request: () => Promise<JobRequest | undefined>;
 }
 
+/** A delivery that is held for a later moment. */
+interface Paused {
+  readonly delivery: Delivery;
+  readonly task: ReceivedTask | undefined;
+  /** Epoch milliseconds. */
+  readonly dueAt: number;
+}
+
 export class Settler {
   readonly #options: SettlerOptions;
   /** Settlements on their way to the broker. */
   #underway = 0;
   #isStopping = false;
-  /** Ends the pauses that go on now. */
-  readonly #paused = new Set<() => void>();
+  /** What pauses now, by what ends its pause. */
+  readonly #paused = new Map<() => void, Paused>();
 
   constructor(options: SettlerOptions) {
     this.#options = options;
@@ -83,10 +91,17 @@ export class Settler {
     return this.#paused.size;
   }
 
+  /** The requests among them. */
+  *pausedRequests(): Iterable<Paused & { readonly task: ReceivedTask }> {
+    for (const { task, ...paused } of this.#paused.values()) {
+      if (task !== undefined) yield { task, ...paused };
+    }
+  }
+
   /** From now on nothing pauses: what does is given back. */
   stopPausing(): void {
     this.#isStopping = true;
-    for (const end of this.#paused) end();
+    for (const end of [...this.#paused.keys()]) end();
   }
 
   /** Carries a settlement out. What cannot be published is not acked: the broker delivers it again. */
@@ -114,6 +129,7 @@ export class Settler {
             settlement.pauseMs,
             delivery,
             () => this.settle(settled, { ...settlement, pauseMs: 0 }),
+            task,
           );
         }
         return this.#finish(delivery, this.#publishAgain(delivery, task, settlement.headers));
@@ -127,7 +143,7 @@ export class Settler {
    * A recorded job that may not start yet: it is left to the recorder, or held here where there is none.
    */
   delay(settled: Settled, delayMs: number, then: () => void): void {
-    const { delivery, job } = settled;
+    const { delivery, job, task } = settled;
     const dueAt = this.#options.clock.now() + delayMs;
     this.#keep(
       async () => {
@@ -135,7 +151,7 @@ export class Settler {
         return job && request && [job.story.scheduled(dueAt, request)];
       },
       delivery,
-      () => this.after(delayMs, delivery, then),
+      () => this.after(delayMs, delivery, then, task),
     );
   }
 
@@ -179,7 +195,7 @@ export class Settler {
   }
 
   /** Pauses before `then`; when pausing is stopped meanwhile, the delivery is given back instead. */
-  after(delayMs: number, delivery: Delivery, then: () => void): void {
+  after(delayMs: number, delivery: Delivery, then: () => void, task?: ReceivedTask): void {
     const timer = this.#options.clock.after(delayMs, () => {
       this.#paused.delete(end);
       then();
@@ -189,7 +205,7 @@ export class Settler {
       this.#paused.delete(end);
       delivery.nack({ requeue: true });
     };
-    this.#paused.add(end);
+    this.#paused.set(end, { delivery, task, dueAt: this.#options.clock.now() + delayMs });
     this.#options.onPaused?.();
   }
 

@@ -11,6 +11,7 @@ import {
   PUBSUB_EXCHANGE,
   taskQueue,
 } from "../broker/topology.ts";
+import { NO_FACTS } from "../celery/control/panel.ts";
 import type { Pool } from "../isolates/pool.ts";
 import { JobEventPublisher } from "../jobs/event_publisher.ts";
 import { askCancelledIds } from "../jobs/questions.ts";
@@ -20,14 +21,17 @@ import type { NodesChannel } from "../nodes/nodes_channel.ts";
 import type { TaskDescriptor } from "../tasks/descriptor.ts";
 import type { ConsumerDescriptor } from "../tasks/consumer.ts";
 import type { ConsumerStatus } from "./consuming_queue.ts";
-import { ControlListener } from "./control_listener.ts";
 import { Executor } from "./executor.ts";
 import { LookAhead } from "./look_ahead.ts";
 import { boundTo, MessageConsumers } from "./message_consumers.ts";
 import type { PeriodicCallbacks } from "./periodic.ts";
 import { QueueConsumers } from "./queue_consumers.ts";
 import { QueueSteering } from "./queue_steering.ts";
+import { type CelerySettings, RemoteControl } from "./remote_control.ts";
+import { RequestTally } from "./request_tally.ts";
 import { Revocations } from "./revocations.ts";
+import { RunningQueues } from "./running_queues.ts";
+import { TaskLimits } from "./task_limits.ts";
 
 const log = getLogger(["coxswain", "worker"]);
 
@@ -53,7 +57,12 @@ export interface WorkerOptions {
   /** Whether the broker is reached over a network, where answers are worth grouping. */
   readonly groupAnswers: boolean;
   readonly maxBodyBytes: number;
+  readonly maxTasksPerIsolate?: number;
+  /** What Celery's tools may see and do. Default: they see no settings, and no events are told. */
+  readonly celery?: CelerySettings;
 }
+
+const NO_SETTINGS: CelerySettings = { facts: NO_FACTS, tellsEvents: false };
 
 export interface WorkerStatus {
   /** Of tasks' queues, and of consumers of messages. */
@@ -70,7 +79,7 @@ export class Worker implements Component {
   #executor: Executor | undefined;
   #consumers: QueueConsumers | undefined;
   #messages: MessageConsumers | undefined;
-  #control: ControlListener | undefined;
+  #control: RemoteControl | undefined;
   #served: readonly TaskDescriptor[] = [];
   #isHandedOver = false;
 
@@ -104,17 +113,31 @@ export class Worker implements Component {
     const queues = taskQueues(this.#options.queues, known, consumers);
     await this.#declare(queues);
 
+    const announce = async () => {
+      this.#served = limits.present(served);
+      await nodes.serve(
+        this.#served,
+        consumers.map((consumer) => ({ queue: consumer.queue, ...boundTo(consumer) })),
+        schedules,
+      );
+    };
+    const limits = new TaskLimits(known, () => {
+      announce().catch((error: unknown) => log.error("Could not announce: {error}", { error }));
+    });
+    const revocations = new Revocations();
+    const tally = new RequestTally();
     const lookAhead = new LookAhead(this.#options.lookAhead, slots);
     const executor = new Executor({
       broker,
       events: new JobEventPublisher({ broker, patienceMs: EVENT_PATIENCE_MS }),
       recorder: new RecorderPresence({ broker }),
       runner: pool,
-      tasks: new Map(known.map((task) => [task.name, task])),
+      tasks: limits.byName,
       slots,
       lookAhead,
       groupAnswers: this.#options.groupAnswers,
-      revocations: new Revocations(),
+      revocations,
+      watcher: tally,
       isServedElsewhere: (task, queue) => nodes.isServedElsewhere(task, queue),
       node,
       maxBodyBytes: this.#options.maxBodyBytes,
@@ -143,12 +166,30 @@ export class Worker implements Component {
       holds: (queue) => executor.holds(queue),
     });
     this.#consumers = tasks;
-    const steering = new QueueSteering(broker, [...tasks.sources, ...messages.sources]);
-    this.#control = new ControlListener({
+    const steering = new QueueSteering(broker, () => [...tasks.sources, ...messages.sources]);
+    this.#control = new RemoteControl({
       broker,
       node,
-      revoke: (id, terminate) => executor.revoke(id, terminate),
-      steer: (command) => steering.hear(command),
+      settings: this.#options.celery ?? NO_SETTINGS,
+      executor,
+      revocations,
+      steering,
+      queues: new RunningQueues({
+        broker,
+        consumers: tasks,
+        steering,
+        status: () => this.status.consumers,
+      }),
+      limits,
+      tally,
+      resize: () => "the number of isolates is given when the worker starts: --isolates",
+      figures: () => ({
+        isolates: pool.stats.isolates,
+        slots,
+        maxTasksPerIsolate: this.#options.maxTasksPerIsolate,
+        prefetch: this.status.consumers.reduce((sum, { prefetch }) => sum + prefetch, 0),
+      }),
+      maxBodyBytes: this.#options.maxBodyBytes,
       onBack: () => {
         steering.followLater();
         this.#learnCancelled(executor).catch((error: unknown) => {
@@ -163,12 +204,8 @@ export class Worker implements Component {
     await steering.follow();
     await tasks.start();
     await messages.start();
-    this.#served = served;
-    await nodes.serve(
-      served,
-      consumers.map((consumer) => ({ queue: consumer.queue, ...boundTo(consumer) })),
-      schedules,
-    );
+    await announce();
+    await this.#control.announce();
     this.#options.periodic.register(pool, periodic);
     this.#tell(served, consumers, queues);
   }

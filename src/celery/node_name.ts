@@ -1,0 +1,11 @@
+/** What a worker of ours is called among Celery's: its tools name a worker by one text, `name@host`. */
+
+const PREFIX = "coxswain@";
+
+/**
+ * The name in replies and events, and for `--destination`: `coxswain@<node id>`. Unlike Celery's own it
+ * has the node's id after the @, for several nodes may run on one host.
+ */
+export function celeryNodeName(node: string): string {
+  return `${PREFIX}${node}`;
+}

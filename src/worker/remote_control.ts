@@ -1,0 +1,94 @@
+/**
+ * A worker among Celery's: it hears their remote control and tells events as they do. Puts the parts of
+ * src/celery together with those of the worker.
+ */
+import type { Broker } from "../broker/broker.ts";
+import { ControlListener } from "../celery/control/control_listener.ts";
+import type { WorkerFacts, WorkerFigures } from "../celery/control/panel.ts";
+import { EventSender, tellWherePossible } from "../celery/events/event_sender.ts";
+import { LogicalClock } from "../celery/logical_clock.ts";
+import { celeryNodeName } from "../celery/node_name.ts";
+import { WorkerPanel } from "./control_panel.ts";
+import type { Executor } from "./executor.ts";
+import type { QueueSteering } from "./queue_steering.ts";
+import type { RequestTally } from "./request_tally.ts";
+import type { Revocations } from "./revocations.ts";
+import type { RunningQueues } from "./running_queues.ts";
+import type { TaskLimits } from "./task_limits.ts";
+
+/** What an operator said of Celery's tools. */
+export interface CelerySettings {
+  readonly facts: WorkerFacts;
+  /** Whether events are told from the start. */
+  readonly tellsEvents: boolean;
+  /** Ends the node; absent where it is not allowed. */
+  readonly shutDown?: () => void;
+}
+
+export interface RemoteControlOptions {
+  readonly broker: Broker;
+  readonly node: string;
+  readonly settings: CelerySettings;
+  readonly executor: Executor;
+  readonly revocations: Revocations;
+  readonly steering: QueueSteering;
+  readonly queues: RunningQueues;
+  readonly limits: TaskLimits;
+  readonly tally: RequestTally;
+  readonly resize: (by: number) => string | undefined;
+  readonly figures: () => Pick<
+    WorkerFigures,
+    "isolates" | "slots" | "maxTasksPerIsolate" | "prefetch"
+  >;
+  readonly maxBodyBytes: number;
+  /** It listens again after a while of deafness: what was said meanwhile was missed. */
+  readonly onBack: () => void;
+}
+
+export class RemoteControl {
+  readonly #options: RemoteControlOptions;
+  readonly #listener: ControlListener;
+  readonly #events: EventSender;
+
+  constructor(options: RemoteControlOptions) {
+    this.#options = options;
+    const { broker, node, settings, executor, tally } = options;
+    const { facts, shutDown } = settings;
+    const logicalClock = new LogicalClock();
+    this.#events = new EventSender({
+      broker,
+      name: celeryNodeName(node),
+      logicalClock,
+      figures: () => ({ active: executor.running, processed: tally.processed }),
+    });
+    tally.tell(this.#events);
+    this.#listener = new ControlListener({
+      broker,
+      node,
+      logicalClock,
+      panel: new WorkerPanel({
+        ...options,
+        events: this.#events,
+        facts,
+        ...(shutDown === undefined ? {} : { shutDown }),
+      }),
+      steer: (command) => options.steering.hear(command),
+      onBack: options.onBack,
+    });
+  }
+
+  /** Hears commands from now on. */
+  start(): Promise<void> {
+    return this.#listener.start();
+  }
+
+  /** Says that the worker is there, once it takes requests, where events are wanted. */
+  async announce(): Promise<void> {
+    if (this.#options.settings.tellsEvents) await tellWherePossible(this.#events);
+  }
+
+  async stop(): Promise<void> {
+    await this.#events.stop();
+    await this.#listener.stop();
+  }
+}
