@@ -34,6 +34,7 @@ export class Node {
   readonly #parts: Component[] = [];
   #isStopping = false;
   readonly #givenUp = Promise.withResolvers<string>();
+  readonly #toldToEnd = Promise.withResolvers<string>();
 
   constructor({ graceMs }: NodeOptions, restarts?: Restarts) {
     this.#graceMs = graceMs;
@@ -69,6 +70,11 @@ export class Node {
     this.#givenUp.resolve(reason);
   }
 
+  /** Somebody who may has told it to stop: it does as after a signal. */
+  end(by: string): void {
+    this.#toldToEnd.resolve(by);
+  }
+
   /**
    * Resolves with the exit code, after a signal or because it gave up; undefined where it is to be
    * started anew.
@@ -81,6 +87,7 @@ export class Node {
     const why = await Promise.race([
       signals.told.then((signal) => ({ signal })),
       this.#givenUp.promise.then((reason) => ({ reason })),
+      this.#toldToEnd.promise.then((by) => ({ by })),
       this.#restartWanted(),
     ]);
     if ("restart" in why) {

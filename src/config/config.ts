@@ -98,6 +98,10 @@ export interface WorkerConfig {
   readonly maxMemoryBytes?: number;
   /** The demo tasks are served too. */
   readonly demo: boolean;
+  /** Events are told on Celery's exchange from the start. */
+  readonly tellsEvents: boolean;
+  /** Celery's remote control may end the node. */
+  readonly allowsRemoteShutdown: boolean;
 }
 
 /** The small HTTP server of a node that has no front. */

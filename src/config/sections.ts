@@ -193,6 +193,8 @@ function workerSection(draft: Draft, { processors }: Surroundings): WorkerConfig
       : { maxTasksPerIsolate: values.maxTasksPerIsolate }),
     ...(values.maxMemory === undefined ? {} : { maxMemoryBytes: values.maxMemory }),
     demo: values.demo,
+    tellsEvents: values.taskEvents,
+    allowsRemoteShutdown: values.remoteShutdown,
   };
 }
 

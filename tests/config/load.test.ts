@@ -88,7 +88,15 @@ describe("loadConfig() without anything given", () => {
         replay: { maxMessages: 10_000, maxBytes: 33_554_432, maxAgeMs: 300_000 },
       },
       calls: { expiresMs: 30_000, maxPending: 10_000 },
-      worker: { taskPaths: [], isolates: 6, slots: 1, lookAhead: "auto", demo: true },
+      worker: {
+        taskPaths: [],
+        isolates: 6,
+        slots: 1,
+        lookAhead: "auto",
+        demo: true,
+        tellsEvents: false,
+        allowsRemoteShutdown: false,
+      },
     });
   });
 

@@ -15,6 +15,7 @@ import type { MadeWorker, ReloadingWorkerOptions } from "../reloading_worker.ts"
 import { StartupError } from "../startup_error.ts";
 import type { Worker } from "../../worker/worker.ts";
 import { MAX_INFLATED_BYTES } from "./broker_parts.ts";
+import { celeryFacts } from "./celery_facts.ts";
 
 const log = getLogger(["coxswain", "node"]);
 
@@ -93,6 +94,16 @@ export async function workerMaker(
       lookAhead: settings.lookAhead,
       groupAnswers: config.broker.kind === "amqp",
       maxBodyBytes: MAX_INFLATED_BYTES,
+      ...(settings.maxTasksPerIsolate === undefined
+        ? {}
+        : { maxTasksPerIsolate: settings.maxTasksPerIsolate }),
+      celery: {
+        facts: celeryFacts(settings, config.broker),
+        tellsEvents: settings.tellsEvents,
+        ...(settings.allowsRemoteShutdown
+          ? { shutDown: () => node.end("Celery's remote control") }
+          : {}),
+      },
     });
     return { worker, pool };
   };

@@ -65,6 +65,19 @@ export const WORKER_SETTINGS = {
     fallback: true,
     help: "leave out the demo tasks (math.add, sleep, echo, …)",
   }),
+  taskEvents: onOff({
+    group: "Worker",
+    modes: WORKERS,
+    fallback: false,
+    help: "tell events of tasks and heartbeats on celeryev, for Celery's tools",
+  }),
+  // Off by default: whoever may publish on the broker could end all workers.
+  remoteShutdown: onOff({
+    group: "Worker",
+    modes: WORKERS,
+    fallback: false,
+    help: 'let "celery control shutdown" end this node',
+  }),
   // Off by default: a fixed port would keep a second worker on one machine from starting, and a
   // worker is to start nothing of the web that nobody asked for.
   healthPort: one({
