@@ -49,8 +49,11 @@ export const DEVICES_EXCHANGE: ExchangeSpec = { name: "cox.devices", type: "dire
  * that hold devices and those that list them, what they ask (`ask`) and tell (`held`).
  */
 export const DEVICE_STATUS_EXCHANGE: ExchangeSpec = { name: "cox.device-status", type: "topic" };
-/** Where what happened to devices waits for the recorder. Declared by every node that tells it. */
-export const DEVICE_STATUS_QUEUE: QueueSpec = { name: "cox.device-status" };
+/**
+ * Where what happened to devices waits for the recorder. Declared by every node that tells it. Where
+ * nobody records for days, the oldest statuses go: the latest of a device says what it is.
+ */
+export const DEVICE_STATUS_QUEUE: QueueSpec = { name: "cox.device-status", maxLength: 1_000_000 };
 /** Binds what is recorded of devices to the recorder's queue. */
 export const DEVICE_STATUS_BINDINGS: readonly BindingSpec[] = ["online.*", "offline.*"].map(
   (routingKey) => ({

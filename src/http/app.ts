@@ -12,8 +12,10 @@ import { type Clock, systemClock } from "../lifecycle/clock.ts";
 import type { JobServices } from "../jobs/job_services.ts";
 import type { Exchanges } from "../messages/exchanges.ts";
 import type { Queues } from "../messages/queues.ts";
+import type { DeviceList } from "../devices/devices.ts";
 import type { TaskDirectory } from "../nodes/announcement.ts";
 import { newId as newUuid } from "../platform/ids.ts";
+import type { DeviceStore } from "../store/device_store.ts";
 import { type AppEnv, type Fail, rawPath } from "./exchange.ts";
 import { browserFields } from "./browser_fields.ts";
 import { createGuard } from "./guard.ts";
@@ -25,6 +27,7 @@ import { addChannelRoutes } from "./routes/channels.ts";
 import type { Channels } from "../pubsub/channels.ts";
 import { addCallRoute } from "./routes/call.ts";
 import { addDeadLetterRoutes } from "./routes/dead_letters.ts";
+import { addDeviceRoutes } from "./routes/devices.ts";
 import { addExchangesRoute } from "./routes/exchanges.ts";
 import { addHealthRoutes } from "./routes/health.ts";
 import { addIndexRoutes } from "./routes/index.ts";
@@ -61,6 +64,9 @@ export interface AppDeps {
   readonly queues?: Queues;
   readonly channels?: Pick<Channels, "publish" | "subscribe">;
   readonly jobs?: JobServices;
+  readonly devices?: DeviceList;
+  /** What became of devices; absent: only those that are connected are known. */
+  readonly deviceRecords?: DeviceStore;
   readonly health: NodeHealth;
   readonly options: HttpOptions;
   /** Makes the UUIDs that name single problems. */
@@ -72,7 +78,8 @@ export type HttpApp = Hono<AppEnv>;
 
 /** A front's application. */
 export function createApp(deps: AppDeps): HttpApp {
-  const { caller, directory, nodes, exchanges, queues, channels, jobs, health, options } = deps;
+  const { caller, directory, nodes, exchanges, queues, channels, jobs, devices, health, options } =
+    deps;
   const { newId = newUuid, clock = systemClock } = deps;
   const { maxBodyBytes, exposeErrors } = options;
   const { app, fail } = createBase(newId, exposeErrors);
@@ -103,6 +110,11 @@ export function createApp(deps: AppDeps): HttpApp {
     addDeadLetterRoutes(app, { ...jobs, format, fail });
     addScheduleRoutes(app, { ...jobs, fail });
     addJobEventsRoute(app, { ...jobs, format, fail });
+  }
+  if (devices !== undefined) {
+    const { deviceRecords } = deps;
+    const kept = deviceRecords === undefined ? {} : { store: deviceRecords };
+    addDeviceRoutes(app, { devices, ...kept, directory, fail, clock });
   }
   if (channels !== undefined) addChannelRoutes(app, { channels, maxBodyBytes, fail, clock });
   return app;

@@ -18,6 +18,7 @@ export const PROBLEMS = {
   forbidden: { status: 403, title: "Not allowed" },
   "not-found": { status: 404, title: "No such route" },
   "reserved-name": { status: 400, title: "The name is empty or not an application's" },
+  "unknown-device": { status: 404, title: "No such device" },
   "unknown-exchange": { status: 404, title: "No such exchange" },
   "unknown-dead-letter": { status: 404, title: "No such dead letter" },
   "unknown-job": { status: 404, title: "No such job" },

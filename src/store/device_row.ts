@@ -80,7 +80,12 @@ export function devicePage(
   const statuses = read.slice(0, limit);
   const last = statuses.at(-1);
   if (read.length <= limit || last === undefined) return { statuses };
-  return { statuses, cursor: Buffer.from(JSON.stringify(place(last))).toString("base64url") };
+  return { statuses, cursor: encodePlace(place(last)) };
+}
+
+/** A cursor: the place of the last one of a page, as text that stands in URLs. */
+export function encodePlace(place: readonly (string | number)[]): string {
+  return Buffer.from(JSON.stringify(place)).toString("base64url");
 }
 
 /** After which id the next page of devices begins. @throws BadCursorError */

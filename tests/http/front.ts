@@ -7,7 +7,9 @@ import type { Exchanges } from "../../src/messages/exchanges.ts";
 import type { Queues } from "../../src/messages/queues.ts";
 import type { KnownTask } from "../../src/nodes/announcement.ts";
 import type { KnownNode } from "../../src/nodes/roster.ts";
+import type { DeviceList } from "../../src/devices/devices.ts";
 import type { Channels } from "../../src/pubsub/channels.ts";
+import type { DeviceStore } from "../../src/store/device_store.ts";
 import type { Clock } from "../../src/lifecycle/clock.ts";
 
 export interface SeenCall {
@@ -76,6 +78,8 @@ export interface FrontSettings {
   readonly queues?: Queues;
   /** Default: there are no such routes. */
   readonly channels?: Channels;
+  readonly devices?: DeviceList;
+  readonly deviceRecords?: DeviceStore;
 }
 
 const NO_EXCHANGES: Exchanges = {
@@ -118,6 +122,8 @@ export function front(settings: FrontSettings = {}): Front {
     exchanges: settings.exchanges ?? NO_EXCHANGES,
     queues: settings.queues ?? NO_QUEUES,
     ...(settings.channels === undefined ? {} : { channels: settings.channels }),
+    ...(settings.devices === undefined ? {} : { devices: settings.devices }),
+    ...(settings.deviceRecords === undefined ? {} : { deviceRecords: settings.deviceRecords }),
     options: {
       host: "127.0.0.1",
       maxBodyBytes: 1_000,
