@@ -4,8 +4,11 @@
  */
 import process from "node:process";
 
-/** Made here, for only in the entry file is it right both from source and compiled. */
-const isolateEntry = new URL("./src/isolates/entry.ts", import.meta.url);
+/** Files that threads begin with; made here, for only in the entry file are they right both from source and compiled. */
+const threadEntries = {
+  isolate: new URL("./src/isolates/entry.ts", import.meta.url),
+  store: new URL("./src/store/sqlite/thread_entry.ts", import.meta.url),
+};
 
 async function main(): Promise<number | undefined> {
   if (!("Bun" in globalThis)) {
@@ -22,7 +25,7 @@ async function main(): Promise<number | undefined> {
     return undefined;
   }
   const { runCommandLine } = await import("./src/cli/main.ts");
-  return await runCommandLine(args, isolateEntry, () => import("./src/cli/run.ts"));
+  return await runCommandLine(args, threadEntries, () => import("./src/cli/run.ts"));
 }
 
 main().then((exitCode) => {

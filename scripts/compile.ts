@@ -1,6 +1,6 @@
 /**
- * Builds the one executable: `bun scripts/compile.ts [--outfile FILE]`, ./app by default. The isolates'
- * entry is an entry point of its own, because an isolate loads it by its path at run time.
+ * Builds the one executable: `bun scripts/compile.ts [--outfile FILE]`, ./app by default. What
+ * threads begin with are entry points of their own, because a thread loads its file by the path.
  */
 import { rmSync, statSync } from "node:fs";
 import { join, relative, resolve } from "node:path";
@@ -17,7 +17,11 @@ const startedAt = performance.now();
 // A running program's file cannot be written over; a new one can take its name.
 rmSync(outfile, { force: true });
 const built = await Bun.build({
-  entrypoints: [join(ROOT, "main.ts"), join(ROOT, "src/isolates/entry.ts")],
+  entrypoints: [
+    join(ROOT, "main.ts"),
+    join(ROOT, "src/isolates/entry.ts"),
+    join(ROOT, "src/store/sqlite/thread_entry.ts"),
+  ],
   root: ROOT,
   target: "bun",
   format: "esm",

@@ -13,10 +13,15 @@ import type { MessageSink } from "./publish_command.ts";
 import type { ChannelSource } from "./subscribe_command.ts";
 import type { QueueSource } from "./queues_command.ts";
 
+/** Files that threads begin with; made in main.ts, where they are right from source and compiled. */
+export interface ThreadEntries {
+  readonly isolate: URL;
+  readonly store: URL;
+}
+
 /** What only the program's entry knows. */
 export interface ProgramFacts {
-  /** The isolates' entry file; made in main.ts, where it is right from source and compiled. */
-  readonly isolateEntry: URL;
+  readonly threadEntries: ThreadEntries;
   /** The words that start this program again. */
   readonly selfCommand: readonly [string, ...string[]];
 }

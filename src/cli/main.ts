@@ -7,7 +7,7 @@ import { processSurroundings } from "../config/surroundings.ts";
 import { configureLogging } from "../observe/logging.ts";
 import { thisProgram } from "../platform/runtime.ts";
 import type { Command, Parsed } from "./command.ts";
-import type { CompositionRoot, OpenLists, ProgramFacts } from "./composition.ts";
+import type { CompositionRoot, OpenLists, ProgramFacts, ThreadEntries } from "./composition.ts";
 import { EXIT } from "./exit_code.ts";
 import { type Output, processOutput } from "./output.ts";
 import { parseCommandLine } from "./parse.ts";
@@ -21,7 +21,7 @@ const log = getLogger(["coxswain", "cli"]);
  */
 export async function runCommandLine(
   args: readonly string[],
-  isolateEntry: URL,
+  threadEntries: ThreadEntries,
   loadRoot: () => Promise<CompositionRoot>,
 ): Promise<number> {
   const output = processOutput();
@@ -43,7 +43,7 @@ export async function runCommandLine(
   const { command } = parsed;
   await configureLogging(command.config.log);
   try {
-    return await runCommand(command, output, { isolateEntry, selfCommand }, loadRoot, parse);
+    return await runCommand(command, output, { threadEntries, selfCommand }, loadRoot, parse);
   } catch (error) {
     return tellFailure(command, error, output);
   }

@@ -94,7 +94,8 @@ async function startParts(
   if (config.mode !== "work" || config.recorder !== undefined) await startExplained(node, roster);
   await node.start(nodes);
   await JobEventPublisher.declare(broker);
-  const kept = await startRecorder(node, config, broker, nodes, roster);
+  const { threadEntries } = program;
+  const kept = await startRecorder(node, config, broker, nodes, roster, threadEntries);
   const watch = new RecorderWatch(broker);
   await node.start(watch);
   const jobs = await startJobs(node, config, broker, nodes, kept?.store);

@@ -6,6 +6,7 @@ import { getLogger } from "@logtape/logtape";
 import type { Broker } from "../../broker/broker.ts";
 import type { AmqpBrokerConfig, BrokerConfig, StoreConfig } from "../../config/config.ts";
 import type { Store } from "../../store/store.ts";
+import type { ThreadEntries } from "../composition.ts";
 import type { Node } from "../node.ts";
 
 const log = getLogger(["coxswain", "node"]);
@@ -56,11 +57,11 @@ async function amqpBroker({ url, tls }: AmqpBrokerConfig, name: string): Promise
   return createAmqpBroker({ url, name, ...(tls === undefined ? {} : { tls }) });
 }
 
-export async function makeStore(config: StoreConfig): Promise<Store> {
+export async function makeStore(config: StoreConfig, { store }: ThreadEntries): Promise<Store> {
   switch (config.kind) {
     case "sqlite": {
-      const { SqliteStore } = await import("../../store/sqlite/sqlite_store.ts");
-      return new SqliteStore({ dataDir: config.dataDir });
+      const { createThreadedStore } = await import("../../store/sqlite/threaded_store.ts");
+      return createThreadedStore({ entryUrl: store, dataDir: config.dataDir });
     }
     case "postgres": {
       const { PostgresStore } = await import("../../store/postgres/postgres_store.ts");

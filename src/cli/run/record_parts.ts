@@ -8,6 +8,7 @@ import type { RosterKeeper } from "../../nodes/roster_keeper.ts";
 import { StoreRefusedError } from "../../store/errors.ts";
 import type { Store } from "../../store/store.ts";
 import { VERSION } from "../../version.ts";
+import type { ThreadEntries } from "../composition.ts";
 import type { Node } from "../node.ts";
 import { StartupError } from "../startup_error.ts";
 import { makeStore } from "./adapters.ts";
@@ -25,13 +26,14 @@ export async function startRecorder(
   broker: Broker,
   nodes: NodesChannel,
   roster: RosterKeeper,
+  threads: ThreadEntries,
 ): Promise<Records | undefined> {
   if (config.recorder === undefined) return undefined;
   const { Recorder } = await import("../../jobs/recorder/recorder.ts");
   const { RecorderTakenError } = await import("../../jobs/recorder/claim.ts");
   const { store: place, keepResultsMs, keepDeadLettersMs, keepDevicesMs } = config.recorder;
   try {
-    const store = await makeStore(place);
+    const store = await makeStore(place, threads);
     const recorder = new Recorder({
       broker,
       store,

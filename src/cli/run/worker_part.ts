@@ -50,7 +50,7 @@ export async function workerMaker(
   return () => {
     const periodic = new PeriodicCallbacks(heartbeat.ticker);
     const pool = createPool({
-      entryUrl: program.isolateEntry,
+      entryUrl: program.threadEntries.isolate,
       selfCommand: program.selfCommand,
       taskPaths: settings.taskPaths,
       demo: settings.demo,
