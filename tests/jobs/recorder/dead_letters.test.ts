@@ -113,7 +113,8 @@ test("a letter that nobody tells the end of is the end, and the job can be tried
   expect(ending).toMatchObject({ kind: "retried", job: { firstAttempt: 4, attempt: 4 } });
   await until("it is published again", () => deliveries.length === 1);
   const headers = deliveries[0]?.message.properties.headers;
-  expect(headers).toMatchObject({ id: first.id, retries: 3, "x-user": "7", expires: null });
+  expect(headers).toMatchObject({ id: first.id, retries: 3, "x-user": "7" });
+  expect(headers).not.toHaveProperty("expires");
   const again = await scene.reached(first.id, "queued");
   expect(again.deadLetter).toBeUndefined();
   await until(
