@@ -82,8 +82,9 @@ function lock(database: DatabaseSync): void {
 }
 
 function prepare(database: DatabaseSync, path: string, options: DataFileOptions): void {
-  // Each commit is on the disk, not only with the operating system, before it counts.
-  database.exec("PRAGMA synchronous = FULL");
+  // A commit is with the operating system, and the journal's file brings it to the disk before it
+  // counts: it alone waits there. https://sqlite.org/pragma.html#pragma_synchronous
+  database.exec("PRAGMA synchronous = NORMAL");
   database.exec("PRAGMA journal_size_limit = 67108864");
   const version = numberOf(database, "PRAGMA user_version");
   if (version > SCHEMA_VERSION) {

@@ -67,8 +67,9 @@ export class EmbeddedBroker implements SessionHost {
   async stop(): Promise<void> {
     this.#isStopped = true;
     for (const session of [...this.#sessions]) await session.stop();
-    this.#engine?.close();
+    const engine = this.#engine;
     this.#engine = undefined;
+    await engine?.close();
   }
 
   async open(session?: Session): Promise<Engine> {

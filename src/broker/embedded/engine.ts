@@ -153,10 +153,12 @@ export class Engine implements Surroundings {
   }
 
   /** Writes what is left and closes the file. */
-  close(): void {
+  async close(): Promise<void> {
     const queues = [...this.host.queues];
     for (const queue of queues) queue.stopClocks();
-    this.journal.close(queues.filter(({ shape }) => shape.durable).flatMap(({ marks }) => marks));
+    await this.journal.close(
+      queues.filter(({ shape }) => shape.durable).flatMap(({ marks }) => marks),
+    );
     log.info("embedded broker stopped");
   }
 

@@ -4,6 +4,9 @@
  * with the next group, at the end of this turn of the event loop or a little later; what nobody waits
  * for (acks, unconfirmed messages) may gather for longer. A lost ack only means one more delivery.
  *
+ * A group is written in one go, and brought to the disk while everybody else goes on; one group at a
+ * time is on its way there, and what comes meanwhile is the next.
+ *
  * A message that was taken and acked before its group is written never touches the disk.
  *
  * Where the disk fails, those who wait are told and the rest is kept and tried again.
@@ -38,6 +41,20 @@ interface Waiter {
   reject(error: Error): void;
 }
 
+interface MovedMark {
+  readonly mark: HandOutMark;
+  readonly upTo: number;
+}
+
+/** A group that SQLite has, and that is on its way to the disk. */
+interface Written {
+  readonly inserts: readonly Entry[];
+  /** The marks as they were written: what is wanted of them may have moved on since. */
+  readonly marks: readonly MovedMark[];
+  /** Nothing was left out because it finds no room. */
+  readonly isWhole: boolean;
+}
+
 type Schedule =
   | { readonly kind: "none" }
   | { readonly kind: "lazy" | "soon"; readonly cancel: () => void };
@@ -55,6 +72,10 @@ export class Journal {
   /** No group is written before this (monotonic). */
   #restsUntil = 0;
   #failure: string | undefined;
+  /** A group is on its way to the disk. */
+  #syncing: Promise<void> | undefined;
+  /** The next group is to go at once when it has come there. */
+  #isNextWanted = false;
   #isClosed = false;
 
   constructor(file: JournalFile, clock: Clock, listener: JournalListener) {
@@ -103,8 +124,8 @@ export class Journal {
     });
   }
 
-  /** Writes what is left, and the marks as they are, and closes the file. */
-  close(marks: Iterable<HandOutMark>): void {
+  /** Writes what is left, and the marks as they are, and closes the file. Idempotent. */
+  async close(marks: Iterable<HandOutMark>): Promise<void> {
     if (this.#isClosed) return;
     // A mark that stands far ahead is right, too, only less exact than it can be now.
     for (const mark of marks) {
@@ -112,33 +133,66 @@ export class Journal {
       mark.wantedUpTo = mark.handedUpTo;
       this.#marks.add(mark);
     }
+    await this.#syncing;
     this.flush();
     this.#isClosed = true;
     this.#unschedule();
+    await this.#syncing;
     this.#file.close();
   }
 
-  /** Writes all that has gathered, now. */
+  /** Writes all that has gathered, now or as soon as the group before is on the disk. */
   flush(): void {
     if (this.#isClosed) return;
     this.#unschedule();
+    if (this.#syncing !== undefined) {
+      this.#isNextWanted = true;
+      return;
+    }
     const waiters = this.#waiters;
     this.#waiters = [];
     // What was settled since needs no place on disk any more.
     this.#inserts = this.#inserts.filter((entry) => entry.place !== "gone");
-    const error = this.#hasWork ? this.#attempt(this.#inserts) : undefined;
-    if (error === undefined) {
+    if (!this.#hasWork) {
       for (const waiter of waiters) waiter.resolve();
       return;
     }
+    try {
+      const written = this.#write(this.#inserts);
+      this.#inserts = [];
+      this.#syncing = this.#sync(written, waiters);
+    } catch (error) {
+      this.#failed(error, waiters);
+      this.#rescue();
+    }
+  }
+
+  /** Never rejects. */
+  async #sync(written: Written, waiters: readonly Waiter[]): Promise<void> {
+    try {
+      await this.#file.sync();
+      if (written.isWhole) this.#tellFailure(undefined);
+      this.#listener.committed(written.inserts);
+      for (const waiter of waiters) waiter.resolve();
+    } catch (error) {
+      // Nobody knows whether it is there: who waits is told so, and it is taken out again.
+      this.#failed(error, waiters);
+    }
+    this.#syncing = undefined;
+    grant(written.marks);
+    const isWanted = this.#isNextWanted;
+    this.#isNextWanted = false;
+    if (isWanted) this.#flushSoon();
+  }
+
+  /** Those who wait are told, and the disk is tried again later. */
+  #failed(error: unknown, waiters: readonly Waiter[]): void {
+    const reason = error instanceof Error ? error.message : String(error);
     for (const waiter of waiters) {
       for (const entry of waiter.entries) entry.home.withdraw(entry);
-      waiter.reject(
-        new BrokerAwayError(`Cannot write to disk: ${error.message}`, { cause: error }),
-      );
+      waiter.reject(new BrokerAwayError(`Cannot write to disk: ${reason}`, { cause: error }));
     }
-    this.#tellFailure(error.message);
-    this.#rescue();
+    this.#tellFailure(reason);
     this.#unschedule();
     this.#flushAfter("lazy", RETRY_MS);
   }
@@ -148,44 +202,35 @@ export class Journal {
         0 || this.#failure !== undefined;
   }
 
-  /** Writes what is there, with these inserts. On failure all is still there. */
-  #attempt(inserts: readonly Entry[]): Error | undefined {
+  /** Writes what is there, with these inserts. @throws Error: then all is still there. */
+  #write(inserts: readonly Entry[]): Written {
     for (const entry of inserts) {
       if (!entry.wasHanded) continue;
       entry.mark.want(entry.id);
       this.#marks.add(entry.mark);
     }
-    const marks = [...this.#marks];
+    const marks = movedMarks(this.#marks);
     const start = this.#clock.monotonic();
-    try {
-      this.#file.write({
-        changes: this.#changes,
-        removals: this.#removals,
-        inserts: inserts.map((entry) => this.#rowOf(entry)),
-        ...(this.#failure === undefined ? {} : { probeAt: this.#clock.now() }),
-        marks: marks.map((mark) => ({
-          queue: mark.home.diskId,
-          priority: mark.priority,
-          upTo: mark.wantedUpTo,
-        })),
-      });
-    } catch (error) {
-      return error instanceof Error ? error : new Error(String(error));
-    }
+    this.#file.write({
+      changes: this.#changes,
+      removals: this.#removals,
+      inserts: inserts.map((entry) => this.#rowOf(entry)),
+      ...(this.#failure === undefined ? {} : { probeAt: this.#clock.now() }),
+      marks: marks.map(({ mark, upTo }) => ({
+        queue: mark.home.diskId,
+        priority: mark.priority,
+        upTo,
+      })),
+    });
     const end = this.#clock.monotonic();
     const tookMs = end - start;
     if (tookMs > LONG_WRITE_MS) this.#restsUntil = end + Math.min(tookMs, MAX_REST_MS);
     this.#changes = [];
     this.#removals = [];
     this.#marks = new Set();
-    if (inserts === this.#inserts) {
-      this.#inserts = [];
-      this.#tellFailure(undefined);
-    }
+    // From here on it takes a removal to be rid of it, and a mark to hand it out.
     for (const entry of inserts) entry.disk = "written";
-    this.#listener.committed(inserts);
-    grant(marks);
-    return undefined;
+    return { inserts, marks, isWhole: true };
   }
 
   /**
@@ -194,8 +239,11 @@ export class Journal {
    * bring back a message unmarked, which is less harm than a broker that stands still.
    */
   #rescue(): void {
-    const error = this.#attempt([]);
-    if (error !== undefined) grant([...this.#marks]);
+    try {
+      this.#syncing = this.#sync({ ...this.#write([]), isWhole: this.#inserts.length === 0 }, []);
+    } catch {
+      grant(movedMarks(this.#marks));
+    }
   }
 
   #tellFailure(reason: string | undefined): void {
@@ -223,6 +271,10 @@ export class Journal {
 
   #flushSoon(): void {
     if (this.#schedule.kind === "soon" || this.#isClosed) return;
+    if (this.#syncing !== undefined) {
+      this.#isNextWanted = true;
+      return;
+    }
     this.#unschedule();
     const restMs = this.#restsUntil - this.#clock.monotonic();
     if (restMs > 0) return this.#flushAfter("soon", Math.ceil(restMs));
@@ -242,8 +294,12 @@ export class Journal {
   }
 }
 
+function movedMarks(marks: Iterable<HandOutMark>): MovedMark[] {
+  return [...marks].map((mark) => ({ mark, upTo: mark.wantedUpTo }));
+}
+
 /** The disk knows: what the marks cover may go out. */
-function grant(marks: readonly HandOutMark[]): void {
-  for (const mark of marks) mark.committedUpTo = mark.wantedUpTo;
-  for (const mark of marks) mark.home.pump();
+function grant(moved: readonly MovedMark[]): void {
+  for (const { mark, upTo } of moved) mark.committedUpTo = upTo;
+  for (const { mark } of moved) mark.home.pump();
 }

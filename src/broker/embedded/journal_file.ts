@@ -1,7 +1,8 @@
 /**
- * The broker's disk: writes groups of changes, each in one transaction, and reads back what is there.
- * When to write is the journal's matter.
+ * The broker's disk: writes groups of changes, each in one transaction, brings them to the disk, and
+ * reads back what is there. When to write is the journal's matter.
  */
+import { closeSync, fdatasync, openSync } from "node:fs";
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { ExchangeType } from "../broker.ts";
 import type { Message } from "../message.ts";
@@ -73,6 +74,8 @@ export class JournalFile {
   readonly #mark: StatementSync;
   readonly #probe: StatementSync;
   readonly #load: StatementSync;
+  /** SQLite's write-ahead log, which all commits go to first. Opened with the first sync. */
+  #log: number | undefined;
 
   constructor(database: DatabaseSync) {
     this.#database = database;
@@ -110,6 +113,19 @@ export class JournalFile {
       this.#rollBack();
       throw error;
     }
+  }
+
+  /**
+   * Resolves when all that was written is on the disk. SQLite would wait for it with each commit, on
+   * this thread; it is the same log and the same call, on another one. Whatever SQLite itself must have
+   * on the disk in a certain order (the log's header, a checkpoint) it still syncs by itself.
+   * @throws Error from the operating system: nobody knows what of it is on the disk.
+   */
+  sync(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#log ??= openSync(`${this.#path()}-wal`, "r+");
+      fdatasync(this.#log, (error) => error ? reject(error) : resolve());
+    });
   }
 
   /** The content of one message. @throws Error when it is not there or cannot be read. */
@@ -185,8 +201,11 @@ export class JournalFile {
     }
   }
 
+  /** Nothing may be under way. */
   close(): void {
     this.#database.close();
+    if (this.#log !== undefined) closeSync(this.#log);
+    this.#log = undefined;
   }
 
   #change(change: TopologyChange): void {
@@ -235,6 +254,10 @@ export class JournalFile {
         return;
       }
     }
+  }
+
+  #path(): string {
+    return String(this.#rows("PRAGMA database_list")[0]?.["file"]);
   }
 
   /** SQLite has rolled back by itself after some errors (a full disk), and says so here. */

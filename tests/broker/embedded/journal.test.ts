@@ -17,6 +17,9 @@ class WatchedFile extends JournalFile {
   /** Fails only for groups with new messages: there is no room, but some can be freed. */
   isOnlyFull = false;
   beforeWrite: () => void = () => undefined;
+  /** What the disk itself does; a test may hold it up or let it fail. */
+  disk: () => Promise<void> = () => super.sync();
+  #underway: Promise<void> = Promise.resolve();
 
   override write(group: Group): void {
     this.beforeWrite();
@@ -25,6 +28,18 @@ class WatchedFile extends JournalFile {
     }
     super.write(group);
     this.groups.push(group);
+  }
+
+  override sync(): Promise<void> {
+    const done = this.disk();
+    this.#underway = done.catch(() => undefined);
+    return done;
+  }
+
+  /** Nothing is on its way to the disk, and who waited for it has been told. */
+  async settled(): Promise<void> {
+    await this.#underway;
+    await new Promise((resolve) => setImmediate(resolve));
   }
 }
 
@@ -83,7 +98,7 @@ class Stage implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.file.failure = undefined;
-    this.journal.close([]);
+    await this.journal.close([]);
     await this.folder[Symbol.asyncDispose]();
   }
 }
@@ -112,6 +127,7 @@ test("what nobody waits for is written a little later, acks too", async () => {
   expect(stage.file.groups.length).toBe(0);
   stage.clock.advance(1);
   expect(stage.stored()).toEqual([1]);
+  await stage.file.settled();
   entry.place = "gone";
   stage.journal.forget(entry);
   stage.clock.advance(20);
@@ -189,7 +205,7 @@ test("close() takes back what a mark stands too far ahead", async () => {
   await stage.journal.committed();
   stage.mark.noteHanded(entry);
   const groups = stage.file.groups;
-  stage.journal.close([stage.mark]);
+  await stage.journal.close([stage.mark]);
   expect(groups.at(-1)?.marks).toEqual([{ queue: 1, priority: 0, upTo: 1 }]);
 });
 
@@ -212,6 +228,7 @@ test("a failing disk is told to those who wait; the rest is kept until it works 
   expect(stage.told.length).toBe(1);
   stage.file.failure = undefined;
   stage.clock.advance(1000);
+  await stage.file.settled();
   expect(stage.told).toEqual(["disk I/O error", undefined]);
   expect(stage.stored()).toEqual([2]);
   stage.clock.advance(10_000);
@@ -247,8 +264,79 @@ test("while the disk fails, consumers go on", async () => {
   expect(stage.file.marks()).toEqual([{ queue: 1, priority: 0, upTo: 5 }]);
 });
 
+test("nobody is told before the disk has it, and what comes meanwhile goes with the next group", async () => {
+  await using stage = new Stage();
+  const disk = Promise.withResolvers<void>();
+  const real = stage.file.disk;
+  stage.file.disk = () => disk.promise;
+  const told: string[] = [];
+  const tell = (what: string) => () => told.push(what);
+  const first = stage.journal.committed([stage.add()]).then(tell("first"));
+  await new Promise((resolve) => setImmediate(resolve));
+  stage.mark.want(1);
+  stage.journal.moveMark(stage.mark);
+  const second = stage.journal.committed([stage.add()]).then(tell("second"));
+  stage.clock.advance(1000);
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(told).toEqual([]);
+  expect(stage.stored()).toEqual([1]);
+  expect(stage.mark.committedUpTo).toBe(0);
+  stage.file.disk = real;
+  disk.resolve();
+  await Promise.all([first, second]);
+  expect(told).toEqual(["first", "second"]);
+  expect(stage.file.groups.length).toBe(2);
+  expect(stage.mark.committedUpTo).toBe(1);
+});
+
+test("a mark that is wanted further meanwhile is not granted further than it was written", async () => {
+  await using stage = new Stage();
+  const disk = Promise.withResolvers<void>();
+  stage.file.disk = () => disk.promise;
+  stage.mark.want(5);
+  stage.journal.moveMark(stage.mark);
+  const moved = stage.journal.committed();
+  await new Promise((resolve) => setImmediate(resolve));
+  stage.mark.want(300);
+  disk.resolve();
+  await moved;
+  expect(stage.mark.committedUpTo).toBe(5);
+});
+
+test("what is settled while its group is on its way is removed again", async () => {
+  await using stage = new Stage();
+  const disk = Promise.withResolvers<void>();
+  const real = stage.file.disk;
+  stage.file.disk = () => disk.promise;
+  const entry = stage.add();
+  const committed = stage.journal.committed([entry]);
+  await new Promise((resolve) => setImmediate(resolve));
+  entry.place = "gone";
+  stage.journal.forget(entry);
+  stage.file.disk = real;
+  disk.resolve();
+  await committed;
+  await stage.journal.committed();
+  expect(stage.stored()).toEqual([]);
+});
+
+test("a disk that takes a group and then fails is told to those who wait, and tried again", async () => {
+  await using stage = new Stage();
+  const real = stage.file.disk;
+  stage.file.disk = () => Promise.reject(new Error("EIO: i/o error, fdatasync"));
+  const error = await errorOf(stage.journal.committed([stage.add()]));
+  expect(error).toBeInstanceOf(BrokerAwayError);
+  expect(error.message).toContain("EIO");
+  expect(stage.withdrawn).toEqual([1]);
+  expect(stage.told).toEqual(["EIO: i/o error, fdatasync"]);
+  stage.file.disk = real;
+  stage.clock.advance(1000);
+  await stage.file.settled();
+  expect(stage.told).toEqual(["EIO: i/o error, fdatasync", undefined]);
+});
+
 test("committed() after close() rejects", async () => {
   await using stage = new Stage();
-  stage.journal.close([]);
+  await stage.journal.close([]);
   expect(await errorOf(stage.journal.committed())).toBeInstanceOf(BrokerAwayError);
 });

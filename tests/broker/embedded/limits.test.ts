@@ -117,7 +117,7 @@ describe("full memory", () => {
     await publish({ ...mortal, properties: { persistent: true, expirationMs: 1000 } });
     clock.advance(1000);
     clock.advance(20);
-    engine.close();
+    await engine.close();
 
     const broker = await folder.connect({ comfortableBytes: 200 * KIB });
     const marks = (await drain(broker, "q")).map(({ message: { body } }) => [
@@ -150,6 +150,6 @@ describe("full memory", () => {
     expect(engine.host.queue("q")?.purge()).toBe(3);
     expect(engine.shelf.residentBytes).toBe(0);
     expect(engine.deadlines.size).toBe(0);
-    engine.close();
+    await engine.close();
   });
 });
