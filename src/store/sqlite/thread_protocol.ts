@@ -30,6 +30,13 @@ const METHODS: Readonly<Record<StoreMethod, true>> = {
   acquireLease: true,
   releaseLease: true,
   stats: true,
+  recordDevices: true,
+  device: true,
+  devices: true,
+  deviceHistory: true,
+  holdingNodes: true,
+  loseDevices: true,
+  deleteOldDevices: true,
 };
 
 export const STORE_METHODS: readonly StoreMethod[] = Object.keys(METHODS).filter(isStoreMethod);
