@@ -6,6 +6,7 @@ import { isRecord, listOf, type Row, tableOf } from "./table.ts";
 
 const HEADINGS = [
   "NODE",
+  "KIND",
   "ROLE",
   "STATE",
   "VERSION",
@@ -43,11 +44,12 @@ export async function runNodes(
 }
 
 function rowOf(node: Record<string, unknown>, now: number): Row {
-  const { id, role, state, version, startedAt, lastBeaconAt, tasks } = node;
+  const { id, kind, role, state, version, startedAt, lastBeaconAt, tasks } = node;
   const load = isRecord(node["load"]) ? node["load"] : {};
   const { running, waiting, isolates, stuckIsolates, consumers, memoryBytes } = load;
   return [
     String(id),
+    String(kind ?? ""),
     String(role ?? ""),
     String(state ?? ""),
     String(version ?? ""),

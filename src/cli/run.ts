@@ -89,7 +89,10 @@ async function startParts(
     ...(config.broker.kind === "embedded" ? { settleMs: 0 } : {}),
     schedules: config.schedules,
   });
-  const roster = rosterKeeper(broker, nodes, id, config.heartbeat.exchange, true);
+  const roster = rosterKeeper(broker, nodes, id, config.heartbeat.exchange, {
+    publishes: true,
+    hearsCelery: config.broker.kind === "amqp",
+  });
   // Before the channel, so that it hears who answers the channel's first question.
   if (config.mode !== "work" || config.recorder !== undefined) await startExplained(node, roster);
   await node.start(nodes);

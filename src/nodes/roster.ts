@@ -7,11 +7,12 @@
  */
 import type { Beacon, Introduction, Load } from "../heartbeat/beacon.ts";
 import type { Clock } from "../lifecycle/clock.ts";
+import type { CeleryWorkerNews } from "./celery_worker.ts";
 
 /**
  * - alive: its beacons come.
- * - late: 2 of them are missing.
- * - gone: 4 of them are missing.
+ * - late: 2 of them are missing; of a worker of Celery's: it has been silent for twice its interval.
+ * - gone: 4 of them are missing; of a worker of Celery's: silent for four times its interval.
  * - left: it said that it leaves; it may still finish what it runs.
  * - unknown: it sends no beacons, so that only its own word will tell that it left.
  */
@@ -19,21 +20,31 @@ export type NodeState = "alive" | "late" | "gone" | "left" | "unknown";
 
 /** A node as a front knows it: an element of `GET /nodes`. */
 export interface KnownNode {
+  /** "celery": a worker of Celery's on the same broker, known by its events. */
+  readonly kind: "coxswain" | "celery";
   readonly id: string;
+  /** Of a worker of Celery's "worker". */
   readonly role: string;
   readonly version: string;
   readonly state: NodeState;
-  /** ISO 8601, by the node's own clock. */
-  readonly startedAt: string;
+  /** ISO 8601, by the node's own clock. A worker of Celery's does not tell. */
+  readonly startedAt?: string;
   /** ISO 8601, by the clock of who lists it; absent: none has come. */
   readonly lastBeaconAt?: string;
   /** From one of its beacons to the next; 0: it sends none. */
   readonly intervalMs: number;
   /** Its beats; absent, as all that follows, until a beacon has come. */
   readonly count?: number;
-  readonly load?: Load;
+  /** Of a worker of Celery's `running` alone. */
+  readonly load?: Partial<Load>;
   /** Names of its tasks. */
   readonly tasks?: readonly string[];
+  /** What a worker of Celery's tells besides. */
+  readonly pid?: number;
+  /** Tasks that it has taken since its start. */
+  readonly processed?: number;
+  /** Of its machine, over 1, 5 and 15 minutes. */
+  readonly loadAverage?: readonly number[];
 }
 
 export type RosterEventKind =
@@ -51,9 +62,16 @@ export interface RosterEvent {
   readonly node: KnownNode;
 }
 
-/** Missing beacons; half an interval more is patience with the network. */
-const LATE_AFTER = 2.5;
-const GONE_AFTER = 4.5;
+/**
+ * Intervals without a sign of life. Of missing beacons, half an interval more is patience with the
+ * network; Celery itself takes a worker for offline after twice its interval.
+ */
+const PATIENCE: Readonly<
+  Record<KnownNode["kind"], { readonly late: number; readonly gone: number }>
+> = {
+  coxswain: { late: 2.5, gone: 4.5 },
+  celery: { late: 2, gone: 4 },
+};
 /** However often a stranger says that it will send beacons. */
 const LEAST_INTERVAL_MS = 1_000;
 /** How long those are listed that are no more. */
@@ -97,7 +115,7 @@ export class Roster {
   /** A node tells what it does. */
   heardBeacon(beacon: Beacon): readonly RosterEvent[] {
     const { load, tasks, count } = beacon;
-    return this.#heard(beacon, {
+    return this.#introduced(beacon, {
       lastBeaconAt: new Date(this.#clock.now()).toISOString(),
       count,
       load,
@@ -107,7 +125,31 @@ export class Roster {
 
   /** A node tells that it is there, and how often it will send beacons. */
   heardIntroduction(introduction: Introduction): readonly RosterEvent[] {
-    return this.#heard(introduction, {});
+    return this.#introduced(introduction, {});
+  }
+
+  /** A worker of Celery's tells that it lives, or that it ends. */
+  heardCelery(news: CeleryWorkerNews): readonly RosterEvent[] {
+    const { kind, name: id, version, intervalMs, pid, active, processed, loadAverage } = news;
+    const known = this.#entries.get(id)?.node;
+    if (known !== undefined && known.kind !== "celery") return [];
+    if (kind === "offline") return this.heardLeaving(id);
+    return this.#heard({
+      kind: "celery",
+      id,
+      role: "worker",
+      version,
+      intervalMs,
+      lastBeaconAt: new Date(this.#clock.now()).toISOString(),
+      ...(pid === undefined ? {} : { pid }),
+      ...(active === undefined ? {} : { load: { running: active } }),
+      ...(processed === undefined ? {} : { processed }),
+      ...(loadAverage === undefined ? {} : { loadAverage }),
+    }, {
+      // It says that it comes whenever it has connected, with the same process too.
+      isSame: kind === "heartbeat" && known?.pid === pid,
+      wasHere: kind === "heartbeat",
+    });
   }
 
   /** A node tells that it leaves. */
@@ -122,13 +164,13 @@ export class Roster {
     const now = this.#clock.monotonic();
     const events: RosterEvent[] = [];
     for (const [id, entry] of this.#entries) {
-      const { state, intervalMs } = entry.node;
+      const { state, intervalMs, kind } = entry.node;
       switch (state) {
         case "alive":
         case "late": {
           const missing = (now - entry.heardAt) / Math.max(intervalMs, LEAST_INTERVAL_MS);
-          if (missing >= GONE_AFTER) events.push(this.#become(entry, "gone"));
-          else if (missing >= LATE_AFTER && state === "alive") {
+          if (missing >= PATIENCE[kind].gone) events.push(this.#become(entry, "gone"));
+          else if (missing >= PATIENCE[kind].late && state === "alive") {
             events.push(this.#become(entry, "late"));
           }
           break;
@@ -149,33 +191,41 @@ export class Roster {
     for (const entry of this.#entries.values()) entry.heardAt += durationMs;
   }
 
-  #heard(
+  #introduced(
     { node: id, role, version, startedAt, uptimeMs, intervalMs }: Introduction,
     told: Pick<KnownNode, "lastBeaconAt" | "count" | "load" | "tasks">,
   ): readonly RosterEvent[] {
+    return this.#heard(
+      { ...told, kind: "coxswain", id, role, version, startedAt, intervalMs },
+      {
+        isSame: this.#entries.get(id)?.node.startedAt === startedAt,
+        // Who has run for longer than we have listened did not come just now.
+        wasHere: uptimeMs > this.#clock.monotonic() - this.#createdAt,
+      },
+    );
+  }
+
+  #heard(
+    told: Omit<KnownNode, "state">,
+    { isSame, wasHere }: {
+      /** It is the same start of the same program as the one that is known. */
+      readonly isSame: boolean;
+      readonly wasHere: boolean;
+    },
+  ): readonly RosterEvent[] {
     const now = this.#clock.monotonic();
-    const known = this.#entries.get(id);
-    const isSame = known?.node.startedAt === startedAt;
+    const known = this.#entries.get(told.id);
+    const before = isSame ? known?.node : undefined;
     // A beacon that was overtaken by the farewell. Who has left does not come back.
-    if (isSame && known.node.state === "left") return [];
-    const before = isSame ? known.node : undefined;
-    const node: KnownNode = {
-      ...before,
-      ...told,
-      id,
-      role,
-      version,
-      state: intervalMs > 0 ? "alive" : "unknown",
-      startedAt,
-      intervalMs,
-    };
+    if (before?.state === "left") return [];
+    const state = told.intervalMs > 0 ? "alive" : "unknown";
+    const node: KnownNode = { ...before, ...told, state };
     if (known === undefined && !this.#makeRoom()) return [];
-    const since = before?.state === node.state ? known?.since ?? now : now;
-    this.#entries.set(id, { node, heardAt: now, since });
+    const since = before?.state === state ? known?.since ?? now : now;
+    this.#entries.set(told.id, { node, heardAt: now, since });
+    // A known name with another start is a new node in the old one's place.
     if (before === undefined) {
-      // Who has run for longer than we have listened did not come just now, unless its name is known.
-      const isFound = known === undefined && uptimeMs > now - this.#createdAt;
-      return [{ kind: isFound ? "found" : "joined", node }];
+      return [{ kind: known === undefined && wasHere ? "found" : "joined", node }];
     }
     return before.state === "late" || before.state === "gone" ? [{ kind: "back", node }] : [];
   }

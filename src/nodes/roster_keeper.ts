@@ -14,6 +14,7 @@ import type { Component } from "../lifecycle/component.ts";
 import { publishOnChannel } from "../pubsub/publish.ts";
 import type { Announcement } from "./announcement.ts";
 import type { NodesChannel } from "./nodes_channel.ts";
+import { CeleryWatch } from "./celery_watch.ts";
 import { type KnownNode, Roster, type RosterEvent, type RosterEventKind } from "./roster.ts";
 
 const log = getLogger(["coxswain", "nodes"]);
@@ -34,6 +35,8 @@ export interface RosterKeeperOptions {
   readonly exchange: string;
   /** Whether events are published; an operator's command only looks. */
   readonly publishes: boolean;
+  /** Whether workers of Celery's are listed too: they cannot be on a broker in this process. Default not. */
+  readonly hearsCelery?: boolean;
   readonly clock?: Clock;
 }
 
@@ -59,6 +62,7 @@ export class RosterKeeper implements Component {
   readonly #asked = new Map<string, number>();
   #queue: PrivateQueue | undefined;
   #loop: Promise<void> | undefined;
+  readonly #celery: CeleryWatch | undefined;
   #unwatch: (() => void) | undefined;
   #timer: Timer | undefined;
   #checkedAt = 0;
@@ -69,6 +73,10 @@ export class RosterKeeper implements Component {
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
     this.#roster = new Roster(this.#clock);
+    const { broker, hearsCelery } = options;
+    this.#celery = hearsCelery
+      ? new CeleryWatch({ broker, onNews: (news) => this.#tell(this.#roster.heardCelery(news)) })
+      : undefined;
   }
 
   /** Sorted by id. */
@@ -98,6 +106,7 @@ export class RosterKeeper implements Component {
     this.#queue = queue;
     queue.watch((name) => this.#onQueue(name));
     this.#loop = this.#listen(queue);
+    await this.#celery?.start();
     this.#checkedAt = this.#clock.monotonic();
     this.#checkLater();
   }
@@ -108,6 +117,7 @@ export class RosterKeeper implements Component {
     this.#unwatch?.();
     const queue = this.#queue;
     this.#queue = undefined;
+    await this.#celery?.stop();
     await queue?.close();
     await this.#loop;
   }
@@ -189,7 +199,12 @@ export class RosterKeeper implements Component {
     for (const event of events) {
       const { kind, node } = event;
       const [level, message] = TOLD[kind];
-      log[level](message, { node: node.id, role: node.role, version: node.version });
+      log[level](message, {
+        node: node.id,
+        kind: node.kind,
+        role: node.role,
+        version: node.version,
+      });
       if (kind === "gone") this.#options.nodes.lost(node.id);
       for (const listener of this.#listeners) listener(event);
       // Each front would tell of all that it finds when it starts; that is no news.
@@ -198,13 +213,15 @@ export class RosterKeeper implements Component {
   }
 
   /** Never rejects: an event that the broker did not take stands in the log. */
-  async #publish(kind: RosterEventKind, { id, role, version, startedAt }: KnownNode) {
+  async #publish(kind: RosterEventKind, node: KnownNode) {
+    const { id, role, version, startedAt } = node;
     const event = {
       event: kind,
       node: id,
+      kind: node.kind,
       role,
       version,
-      startedAt,
+      ...(startedAt === undefined ? {} : { startedAt }),
       at: new Date(this.#clock.now()).toISOString(),
       seenBy: this.#options.node,
     };
@@ -216,7 +233,7 @@ export class RosterKeeper implements Component {
       if (!(error instanceof BrokerAwayError || error instanceof PublishRefusedError)) throw error;
       log.debug("Event {event} of node {node} was not published: {reason}", {
         event: kind,
-        node: id,
+        node: node.id,
         reason: error.message,
       });
     }

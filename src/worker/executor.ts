@@ -106,7 +106,9 @@ interface Held {
 }
 
 interface Running {
+  /** Monotonic, and since the epoch. */
   readonly startedAt: number;
+  readonly began: number;
   readonly abort: AbortController;
   notice: Timer | undefined;
 }
@@ -200,8 +202,7 @@ export class Executor {
   /** All that it holds now. */
   *held(): Iterable<HeldRequest> {
     for (const { task, delivery, running } of this.#running.values()) {
-      const ranMs = running === undefined ? 0 : this.#clock.monotonic() - running.startedAt;
-      yield { state: "active", task, delivery, at: this.#clock.now() - ranMs };
+      if (running !== undefined) yield { state: "active", task, delivery, at: running.began };
     }
     for (const { task, delivery } of this.#waiting) yield { state: "reserved", task, delivery };
     for (const { task, delivery, dueAt } of this.#settler.pausedRequests()) {
@@ -334,6 +335,7 @@ export class Executor {
     const { task, descriptor } = held;
     const running: Running = {
       startedAt: this.#clock.monotonic(),
+      began: this.#clock.now(),
       abort: new AbortController(),
       notice: undefined,
     };

@@ -261,6 +261,7 @@ describe("runNodes()", () => {
   const config = { json: false, target: { kind: "front", url: "http://front" } } as const;
   const nodes = JSON.stringify([
     {
+      kind: "coxswain",
       id: "front-1",
       role: "serve",
       version: "1.0.0",
@@ -269,6 +270,7 @@ describe("runNodes()", () => {
       intervalMs: 0,
     },
     {
+      kind: "coxswain",
       id: "w",
       role: "work",
       version: "1.0.0",
@@ -295,12 +297,12 @@ describe("runNodes()", () => {
     expect(await runNodes(config, front(nodes), output, now)).toBe(0);
     expect(output.stdout.split("\n").map((line) => line.split(/ {2,}/))).toEqual([
       [
-        ...["NODE", "ROLE", "STATE", "VERSION", "UP", "BEACON", "RUNNING", "WAITING", "ISOLATES"],
-        ...["CONSUMERS", "MEMORY", "TASKS"],
+        ...["NODE", "KIND", "ROLE", "STATE", "VERSION", "UP", "BEACON", "RUNNING", "WAITING"],
+        ...["ISOLATES", "CONSUMERS", "MEMORY", "TASKS"],
       ],
-      ["front-1", "serve", "unknown", "1.0.0", "10s", "none"],
+      ["front-1", "coxswain", "serve", "unknown", "1.0.0", "10s", "none"],
       [
-        ...["w", "work", "late", "1.0.0", "3d", "7s ago", "2", "3", "4 (1 stuck)"],
+        ...["w", "coxswain", "work", "late", "1.0.0", "3d", "7s ago", "2", "3", "4 (1 stuck)"],
         ...["1 of 2", "100MiB", "2"],
       ],
       [""],

@@ -140,6 +140,7 @@ describe("a defect in the front", () => {
 describe("GET /nodes", () => {
   test("lists the roster", async () => {
     const node = {
+      kind: "coxswain",
       id: "n",
       role: "work",
       version: "1.0.0",

@@ -65,6 +65,7 @@ describe("roster", () => {
     const { node: id, uptimeMs: _, ...rest } = beacon("a");
     expect(roster.list().map((node) => node.id)).toEqual(["a", "b"]);
     expect(roster.find("a")).toEqual({
+      kind: "coxswain",
       id,
       ...rest,
       state: "alive",
@@ -135,6 +136,7 @@ describe("roster", () => {
     pass(4.5 * INTERVAL_MS);
     roster.heardIntroduction(beacon("a", { startedAt: "2030-01-01T00:00:09.000Z" }));
     expect(roster.find("a")).toEqual({
+      kind: "coxswain",
       id: "a",
       role: "work",
       version: "1.0.0",

@@ -156,6 +156,7 @@ describe("the roster's keeper", () => {
     expect(scene.published[2]?.[1]).toEqual({
       event: "gone",
       node: "w",
+      kind: "coxswain",
       role: "work",
       version: "1",
       startedAt: "2030-01-01T00:00:00.000Z",

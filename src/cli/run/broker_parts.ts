@@ -8,7 +8,7 @@ import type { Component } from "../../lifecycle/component.ts";
 import { declareConfigured } from "../../messages/broker_exchanges.ts";
 import type { QueueSources } from "../../messages/broker_queues.ts";
 import { NodesChannel, type NodesChannelOptions } from "../../nodes/nodes_channel.ts";
-import { RosterKeeper } from "../../nodes/roster_keeper.ts";
+import { RosterKeeper, type RosterKeeperOptions } from "../../nodes/roster_keeper.ts";
 import { VERSION } from "../../version.ts";
 import { Node } from "../node.ts";
 import { StartupError } from "../startup_error.ts";
@@ -51,9 +51,16 @@ export function rosterKeeper(
   nodes: NodesChannel,
   node: string,
   exchange: string,
-  publishes: boolean,
+  { publishes, hearsCelery }: Pick<RosterKeeperOptions, "publishes" | "hearsCelery">,
 ): RosterKeeper {
-  return new RosterKeeper({ broker, nodes, node, exchange, publishes });
+  return new RosterKeeper({
+    broker,
+    nodes,
+    node,
+    exchange,
+    publishes,
+    ...(hearsCelery === undefined ? {} : { hearsCelery }),
+  });
 }
 
 /** Starts a part that needs the exchange of beacons, which an operator can put right. */

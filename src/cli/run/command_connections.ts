@@ -55,7 +55,10 @@ export async function openBrokerLists(
     const { id } = config.node;
     const connection = await openBroker(node, broker, id, signal);
     const nodes = nodesChannel(connection, id);
-    const roster = rosterKeeper(connection, nodes, id, config.heartbeatExchange, false);
+    const roster = rosterKeeper(connection, nodes, id, config.heartbeatExchange, {
+      publishes: false,
+      hearsCelery: true,
+    });
     await startExplained(node, roster);
     await node.start(nodes);
     await nodes.settled(signal);

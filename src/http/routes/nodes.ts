@@ -12,8 +12,10 @@ export interface NodeList {
 }
 
 /**
- * An element has a node's id, role, version, state (`alive`, `late`, `gone`, `left`, `unknown`),
- * `startedAt`, `intervalMs` and, from its latest beacon, `lastBeaconAt`, `count`, `load` and `tasks`.
+ * An element has a node's kind (`coxswain`, or `celery` for a worker of Celery's on the same broker), id,
+ * role, version, state (`alive`, `late`, `gone`, `left`, `unknown`), `startedAt`, `intervalMs` and, from
+ * its latest beacon, `lastBeaconAt`, `count`, `load` and `tasks`; a worker of Celery's has `pid`,
+ * `processed` and `loadAverage` instead of `startedAt`, `count` and `tasks`.
  */
 export function addNodesRoute(
   app: Hono<AppEnv>,

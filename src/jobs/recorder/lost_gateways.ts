@@ -41,7 +41,7 @@ export function holdingOf({ nodeStartedAt }: NodeStart, known: KnownNode | undef
   if (known === undefined) return { patienceMs: STRANGER_PATIENCE_MS };
   if (known.startedAt !== nodeStartedAt) {
     // One name, two starts: the earlier is no more.
-    return Date.parse(known.startedAt) > Date.parse(nodeStartedAt)
+    return Date.parse(known.startedAt ?? "") > Date.parse(nodeStartedAt)
       ? "lost"
       : { patienceMs: STRANGER_PATIENCE_MS };
   }

@@ -39,7 +39,15 @@ const offline = (device: string, changes: Partial<DeviceStatus> = {}) =>
   online(device, { change: "offline", at: NOW + 1, reason: "closed", ...changes });
 
 function node(state: KnownNode["state"], startedAt = BOOT): KnownNode {
-  return { id: "a", role: "serve", version: "1", state, startedAt, intervalMs: 1_000 };
+  return {
+    kind: "coxswain",
+    id: "a",
+    role: "serve",
+    version: "1",
+    state,
+    startedAt,
+    intervalMs: 1_000,
+  };
 }
 
 /** Who is there, as the test says. */
