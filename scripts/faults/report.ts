@@ -15,7 +15,7 @@ const COLUMNS: readonly Column[] = [
   ["ok", ({ account }) => cell(account?.endings.ok ?? 0)],
   ["back in", ({ backInMs }) => backInMs === undefined ? "" : `${(backInMs / 1_000).toFixed(1)} s`],
   ["took", ({ seconds }) => `${seconds} s`],
-  ["verdict", ({ isPassed }) => isPassed ? "held" : "BROKEN"],
+  ["verdict", ({ isPassed, skipped }) => skipped ? "not run" : isPassed ? "held" : "BROKEN"],
 ];
 
 /** One line a verdict, below heads, in aligned columns. */

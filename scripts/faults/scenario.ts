@@ -25,6 +25,8 @@ export interface Verdict {
   readonly name: string;
   readonly seed: number;
   readonly isPassed: boolean;
+  /** Why it could not run on this machine. */
+  readonly skipped?: string;
   readonly seconds: number;
   /** How often something was broken. */
   readonly faults: number;

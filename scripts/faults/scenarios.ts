@@ -1,7 +1,21 @@
 /** All scenarios, in the order in which they run. */
 import type { Scenario } from "./scenario.ts";
 import { brokerKill } from "./scenarios/broker_kill.ts";
+import { diskFull, diskFullRecords } from "./scenarios/disk_full.ts";
 import { halfOpen } from "./scenarios/half_open.ts";
 import { allInOneKill, nodeKill } from "./scenarios/node_kill.ts";
+import { allInOneStop, nodeStop } from "./scenarios/node_stop.ts";
+import { allInOneTerm, nodeTerm } from "./scenarios/node_term.ts";
 
-export const SCENARIOS: readonly Scenario[] = [brokerKill, halfOpen, nodeKill, allInOneKill];
+export const SCENARIOS: readonly Scenario[] = [
+  brokerKill,
+  halfOpen,
+  diskFull,
+  diskFullRecords,
+  nodeKill,
+  allInOneKill,
+  nodeStop,
+  allInOneStop,
+  nodeTerm,
+  allInOneTerm,
+];

@@ -75,6 +75,7 @@ export class Trial implements AsyncDisposable {
   #url: string | undefined;
   #faults = 0;
   #backInMs: number | undefined;
+  #skipped: string | undefined;
   #demands: Demands = { isFrontSpared: true, cutOff: new Set() };
 
   constructor(scenario: Scenario, shared: SharedRabbitMq, options: TrialOptions) {
@@ -212,8 +213,23 @@ export class Trial implements AsyncDisposable {
     if (!isMet) this.say(`NOT MET: ${what} (${seen})`);
   }
 
+  /** The scenario needs what this machine does not have. */
+  skip(reason: string): void {
+    this.#skipped = reason;
+    this.say(`not run: ${reason}`);
+  }
+
   figure(name: string, value: string | number): void {
     this.#figures[name] = value;
+  }
+
+  /** Breaks things again and again while the run's time lasts, `least` times at least. */
+  async rounds(least: number, once: (round: number) => Promise<void>): Promise<void> {
+    const until = performance.now() + this.durationMs;
+    for (let round = 0; round < least || performance.now() < until; round++) {
+      await this.awhile();
+      await once(round);
+    }
   }
 
   /** Waits for a part of the load's time, by the seed: so that faults meet it at any point. */
@@ -243,6 +259,7 @@ export class Trial implements AsyncDisposable {
       backInMs: this.#backInMs,
       checks: this.#checks,
       figures: this.#figures,
+      ...(this.#skipped === undefined ? {} : { skipped: this.#skipped }),
     };
   }
 

@@ -12,16 +12,14 @@ export const brokerKill: Scenario = {
     trial.worker(amqpUrl);
     trial.worker(amqpUrl);
     await trial.beginLoad();
-    const until = performance.now() + trial.durationMs;
-    for (let round = 0; round === 0 || performance.now() < until; round++) {
-      await trial.awhile();
+    await trial.rounds(1, async (round) => {
       const isKill = round % 3 < 2;
       trial.fault(isKill ? "kill -9 of the broker" : "the broker is stopped");
       await (isKill ? rabbit.kill() : rabbit.stop());
       await trial.awhile(0, 2_000);
       await rabbit.start();
       await trial.recovers();
-    }
+    });
     for (const { name, ends } of trial.nodes) {
       trial.check(`${name} needed no restart`, ends.length === 0, `${ends.length} ends`);
     }

@@ -31,9 +31,7 @@ export const halfOpen: Scenario = {
     await trial.beginLoad();
     const heartbeatMs = trial.isShort ? HEARTBEAT_MS.short : HEARTBEAT_MS.full;
     const isReady = () => fetch(`${trial.url}/readyz`).then(({ ok }) => ok, () => false);
-    const until = performance.now() + trial.durationMs;
-    for (let round = 0; round === 0 || performance.now() < until; round++) {
-      await trial.awhile();
+    await trial.rounds(1, async (round) => {
       const way = WAYS[round % WAYS.length] ?? [];
       trial.fault(`nothing goes ${way.join(" nor ")} any more (${line.kind})`);
       line.silence(...way);
@@ -44,7 +42,7 @@ export const halfOpen: Scenario = {
       await Bun.sleep(Math.max(0, 3 * heartbeatMs - seenMs));
       line.carry();
       await trial.recovers();
-    }
+    });
     for (const { name, ends } of trial.nodes) {
       trial.check(`${name} needed no restart`, ends.length === 0, `${ends.length} ends`);
     }

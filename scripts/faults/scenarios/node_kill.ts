@@ -11,14 +11,12 @@ export const nodeKill: Scenario = {
     const workers = [1, 2, 3].map(() => trial.worker(amqpUrl));
     trial.sparesNoFront();
     await trial.beginLoad();
-    const until = performance.now() + trial.durationMs;
-    for (let round = 0; round < 3 || performance.now() < until; round++) {
-      await trial.awhile();
+    await trial.rounds(3, async (round) => {
       const isFront = round % 3 === 1;
       const node = isFront ? front : trial.random.pick(workers);
       trial.fault(`kill -9 of ${node.name}`);
       node.kill();
-    }
+    });
     await trial.recovers();
   },
 };
@@ -31,12 +29,10 @@ export const allInOneKill: Scenario = {
     const node = await trial.allInOne();
     trial.sparesNoFront();
     await trial.beginLoad();
-    const until = performance.now() + trial.durationMs;
-    for (let round = 0; round < 2 || performance.now() < until; round++) {
-      await trial.awhile();
+    await trial.rounds(2, async () => {
       trial.fault("kill -9 of the one process");
       node.kill();
       await trial.recovers();
-    }
+    });
   },
 };
