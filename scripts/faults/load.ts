@@ -9,6 +9,8 @@ export interface LoadOptions {
   readonly ledger: Ledger;
   readonly jobsPerSecond?: number;
   readonly callsPerSecond?: number;
+  /** How long one job in eleven works, in milliseconds. */
+  readonly longJobMs?: number;
   /** Of a job without an answer: what a client does that gives up on it. In milliseconds. */
   readonly jobPatienceMs?: number;
 }
@@ -44,7 +46,13 @@ export class Load {
   #lastGoodJobAt = -Infinity;
 
   constructor(options: LoadOptions) {
-    this.#options = { jobsPerSecond: 40, callsPerSecond: 40, jobPatienceMs: 15_000, ...options };
+    this.#options = {
+      jobsPerSecond: 40,
+      callsPerSecond: 40,
+      jobPatienceMs: 15_000,
+      longJobMs: 300,
+      ...options,
+    };
   }
 
   start(): void {
@@ -65,7 +73,8 @@ export class Load {
    */
   async recovery(limitMs: number): Promise<number | undefined> {
     const from = performance.now();
-    while (this.#lastGoodCallAt < from || this.#lastGoodJobAt < from) {
+    const hasJobs = this.#options.jobsPerSecond > 0;
+    while (this.#lastGoodCallAt < from || (hasJobs && this.#lastGoodJobAt < from)) {
       if (performance.now() - from > limitMs) return undefined;
       await Bun.sleep(20);
     }
@@ -105,9 +114,9 @@ export class Load {
   }
 
   async #submit(n: number, isKeyed: boolean): Promise<Submission> {
-    const { url, jobPatienceMs } = this.#options;
+    const { url, jobPatienceMs, longJobMs } = this.#options;
     const query = n % DELAYED === 0 ? "?delay=1s" : "";
-    const input = [n, n % RETRYING === 0 ? 2 : 0, n % LONG === 0 ? 300 : 0];
+    const input = [n, n % RETRYING === 0 ? 2 : 0, n % LONG === 0 ? longJobMs : 0];
     const answer = await post(
       `${url}/tasks/ledger.job/jobs${query}`,
       input,

@@ -1,6 +1,8 @@
 /** All scenarios, in the order in which they run. */
 import type { Scenario } from "./scenario.ts";
 import { brokerKill } from "./scenarios/broker_kill.ts";
+import { confirmCut } from "./scenarios/confirm_cut.ts";
+import { ackTimeout, channelException, queueDeleted } from "./scenarios/consumers_lost.ts";
 import { diskFull, diskFullRecords } from "./scenarios/disk_full.ts";
 import { halfOpen } from "./scenarios/half_open.ts";
 import { allInOneKill, nodeKill } from "./scenarios/node_kill.ts";
@@ -18,4 +20,8 @@ export const SCENARIOS: readonly Scenario[] = [
   allInOneStop,
   nodeTerm,
   allInOneTerm,
+  confirmCut,
+  queueDeleted,
+  channelException,
+  ackTimeout,
 ];

@@ -224,7 +224,7 @@ export class Trial implements AsyncDisposable {
   }
 
   /** Breaks things again and again while the run's time lasts, `least` times at least. */
-  async rounds(least: number, once: (round: number) => Promise<void>): Promise<void> {
+  async rounds(least: number, once: (round: number) => void | Promise<void>): Promise<void> {
     const until = performance.now() + this.durationMs;
     for (let round = 0; round < least || performance.now() < until; round++) {
       await this.awhile();

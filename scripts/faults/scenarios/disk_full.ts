@@ -34,11 +34,11 @@ export const diskFull: Scenario = {
         trial.fault("kill -9 of the process on the full disk");
         node.kill();
         await Bun.sleep(1_000);
-        // Its starts fail as long as there is no room.
-        ends.length = 0;
       }
       disk.free();
       await trial.recovers();
+      // After a kill its starts fail as long as there is no room.
+      ends.length = 0;
     });
   },
 };

@@ -11,7 +11,7 @@ export const nodeKill: Scenario = {
     const workers = [1, 2, 3].map(() => trial.worker(amqpUrl));
     trial.sparesNoFront();
     await trial.beginLoad();
-    await trial.rounds(3, async (round) => {
+    await trial.rounds(3, (round) => {
       const isFront = round % 3 === 1;
       const node = isFront ? front : trial.random.pick(workers);
       trial.fault(`kill -9 of ${node.name}`);
