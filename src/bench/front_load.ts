@@ -25,7 +25,8 @@ export interface FrontLoadOptions {
 }
 
 export interface FrontLoad extends Disposable {
-  request(): Promise<Ended>;
+  /** @param interrupt cuts it off. Never rejects. */
+  request(interrupt: AbortSignal): Promise<Ended>;
 }
 
 interface Answer {
@@ -88,12 +89,14 @@ export function openFrontLoad(options: FrontLoadOptions): FrontLoad {
     }
   };
   return {
-    request: async () => {
-      const signal = AbortSignal.timeout(timeoutMs);
+    request: async (interrupt) => {
+      const timeout = AbortSignal.timeout(timeoutMs);
+      const signal = AbortSignal.any([timeout, interrupt]);
       try {
         return await (isJob ? job(signal) : call(signal));
       } catch (error) {
-        if (signal.aborted) return { kind: "failed", type: "timeout" };
+        if (interrupt.aborted) return { kind: "cut" };
+        if (timeout.aborted) return { kind: "failed", type: "timeout" };
         return { kind: "failed", type: reasonOf(error) };
       }
     },

@@ -5,15 +5,17 @@ import { type Figures, figuresOf } from "./figures.ts";
 export type Ended =
   | { readonly kind: "succeeded" }
   /** `type`: what it was, for counting. */
-  | { readonly kind: "failed"; readonly type: string };
+  | { readonly kind: "failed"; readonly type: string }
+  /** Cut off by whoever ended the load: it counts as never made. */
+  | { readonly kind: "cut" };
 
 export interface LoadOptions {
   readonly requests: number;
   /** In flight at once. */
   readonly concurrency: number;
-  /** Makes one request. Never rejects. */
-  readonly request: () => Promise<Ended>;
-  /** Makes no further request once it aborts; those in flight are waited for. */
+  /** Makes one request, and cuts it off when the signal aborts. Never rejects. */
+  readonly request: (signal: AbortSignal) => Promise<Ended>;
+  /** Ends the load. */
   readonly signal: AbortSignal;
   /** Called after each request. */
   readonly onProgress?: (done: number, succeeded: number) => void;
@@ -30,7 +32,8 @@ export async function runLoad(options: LoadOptions): Promise<Figures> {
     while (begun < requests && !signal.aborted) {
       begun++;
       const before = performance.now();
-      const ended = await request();
+      const ended = await request(signal);
+      if (ended.kind === "cut") return;
       if (ended.kind === "succeeded") durations.push(performance.now() - before);
       else failures.set(ended.type, (failures.get(ended.type) ?? 0) + 1);
       onProgress?.(++done, durations.length);

@@ -43,7 +43,7 @@ export async function runBench(
   const figures = await runLoad({
     requests,
     concurrency,
-    request: () => load.request(),
+    request: (signal) => load.request(signal),
     signal: interrupt,
     onProgress,
   });

@@ -1,6 +1,6 @@
 /** `app bench` against fronts that answer, fail, hang and are not there. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { type App, App as Process, runApp, startNode } from "../support/app.ts";
+import { type App, App as Process, runApp, startNode, until } from "../support/app.ts";
 
 let app: App;
 beforeAll(async () => {
@@ -71,3 +71,20 @@ test("Ctrl-C tells what was done so far", async () => {
   expect(await bench.exited()).toBe(0);
   expect(bench.output).toStartWith("100.0% request success!");
 });
+
+test("Ctrl-C waits for nothing that is in flight", async () => {
+  await using bench = new Process([
+    ...["bench", "sleep", "[60]", "--url", app.url, "--timeout", "5m", "--concurrency", "5"],
+  ]);
+  await until(async () => (await nodeLoad()).running === 5, "all to run");
+  const before = performance.now();
+  bench.signal("SIGINT");
+  expect(await bench.exited()).toBe(1);
+  expect(performance.now() - before).toBeLessThan(5_000);
+  expect(bench.output).toContain("0 requests in");
+});
+
+async function nodeLoad(): Promise<{ readonly running: number }> {
+  const [node] = await (await fetch(`${app.url}/nodes`)).json();
+  return node?.load ?? { running: 0 };
+}

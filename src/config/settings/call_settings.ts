@@ -50,9 +50,13 @@ export const CALL_SETTINGS = {
     modes: ["call", "job", "bench"],
     sources: "flag",
     reader: duration({ minMs: 1 }),
-    defaultText: "the task's own limit, which also caps it",
+    defaultText: {
+      call: "the task's own limit, which also caps it",
+      job: "the task's own limit, which also caps it",
+      bench: "3s",
+    },
     help: "how long the task may run before it is stopped",
-    helpIn: { bench: "how long a request may take, or a job to its end [3s]" },
+    helpIn: { bench: "how long a request may take, or a job to its end" },
   }),
   expires: one({
     group: "Call",
