@@ -155,3 +155,88 @@ export function delivery(
     nack: () => {},
   };
 }
+
+/** A name with its length before it, of any bytes. */
+export const wireName: fc.Arbitrary<Uint8Array> = fc.oneof(
+  { arbitrary: anyText.map((text) => Buffer.from(text).subarray(0, 255)), weight: 3 },
+  { arbitrary: fc.constantFrom(...KNOWN_HEADERS).map((name) => Buffer.from(name)), weight: 3 },
+  fc.uint8Array({ maxLength: 255 }),
+).map((bytes) => Buffer.concat([Buffer.of(bytes.length), bytes]));
+
+/** So many bytes follow, and they do: four bytes of length and what they announce. */
+function counted(bytes: Uint8Array): Uint8Array {
+  const length = Buffer.alloc(4);
+  length.writeUInt32BE(bytes.length);
+  return Buffer.concat([length, bytes]);
+}
+
+const FIXED: Readonly<Record<string, number>> = {
+  ...{ t: 1, b: 1, B: 1, s: 2, u: 2, I: 4, i: 4, l: 8, L: 8, f: 4, d: 8, D: 5, T: 8, V: 0 },
+};
+
+/**
+ * A field as it is on the wire, its letter before it: every type of AMQP 0-9-1 and RabbitMQ, and
+ * letters that are none. https://www.rabbitmq.com/amqp-0-9-1-errata#section_3
+ */
+const wireField: fc.Arbitrary<Uint8Array> = fc.letrec<{ field: Uint8Array }>((tie) => ({
+  field: fc.oneof(
+    { maxDepth: 4, withCrossShrink: true },
+    fc.constantFrom(...Object.keys(FIXED)).chain((letter) =>
+      fc.uint8Array({ minLength: FIXED[letter] ?? 0, maxLength: FIXED[letter] ?? 0 })
+        .map((value) => Buffer.concat([Buffer.from(letter), value]))
+    ),
+    fc.tuple(fc.constantFrom("S", "x"), fc.oneof(fc.uint8Array(), anyText.map(Buffer.from)))
+      .map(([letter, bytes]) => Buffer.concat([Buffer.from(letter), counted(bytes)])),
+    fc.array(tie("field"), { maxLength: 4 }).map((fields) =>
+      Buffer.concat([Buffer.from("A"), counted(Buffer.concat(fields))])
+    ),
+    fc.array(fc.tuple(wireName, tie("field")), { maxLength: 4 }).map((fields) =>
+      Buffer.concat([Buffer.from("F"), counted(Buffer.concat(fields.flat()))])
+    ),
+    fc.uint8Array({ minLength: 1, maxLength: 10 }),
+  ),
+})).field;
+
+/** A header table; `lies` changes its announced length. */
+export const wireTable: fc.Arbitrary<Uint8Array> = fc.tuple(
+  fc.array(fc.tuple(wireName, wireField), { maxLength: 6 }),
+  fc.oneof({ arbitrary: fc.constant(0), weight: 6 }, fc.integer({ min: -8, max: 8 })),
+).map(([fields, lies]) => {
+  const table = Buffer.from(counted(Buffer.concat(fields.flat())));
+  table.writeUInt32BE(Math.max(0, table.readUInt32BE(0) + lies));
+  return table;
+});
+
+/** Tables in tables, as deep as a frame allows. */
+export function deepTable(depth: number): Uint8Array {
+  let table: Uint8Array = counted(Buffer.alloc(0));
+  for (let level = 0; level < depth; level++) {
+    table = counted(Buffer.concat([Buffer.from("\x01aF"), table]));
+  }
+  return table;
+}
+
+/** A property list: flags and, for each that is set, its value; or bytes that are none. */
+export const wireProperties: fc.Arbitrary<Uint8Array> = fc.oneof(
+  {
+    weight: 5,
+    arbitrary: fc.record({
+      flags: fc.integer({ min: 0, max: 0xffff }).map((flags) => flags & 0xfffc),
+      texts: fc.array(wireName, { minLength: 10, maxLength: 10 }),
+      table: wireTable,
+      bytes: fc.uint8Array({ minLength: 10, maxLength: 10 }),
+    }).map(({ flags, texts, table, bytes }) => {
+      const parts: Uint8Array[] = [Buffer.of(flags >>> 8, flags & 0xff)];
+      for (let bit = 15; bit > 1; bit--) {
+        if ((flags & (1 << bit)) === 0) continue;
+        if (bit === 13) parts.push(table);
+        else if (bit === 12 || bit === 11) parts.push(bytes.subarray(bit - 11, bit - 10));
+        else if (bit === 6) parts.push(bytes.subarray(2, 10));
+        else parts.push(texts.pop() ?? Buffer.of(0));
+      }
+      return Buffer.concat(parts);
+    }),
+  },
+  wireTable.map((table) => Buffer.concat([Buffer.of(0x20, 0), table])),
+  fc.uint8Array({ maxLength: 40 }),
+);

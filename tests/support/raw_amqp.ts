@@ -4,11 +4,11 @@
  */
 import { connect, createServer, type Socket } from "node:net";
 
-const PROTOCOL_HEADER = Buffer.from("AMQP\0\0\x09\x01", "latin1");
+export const PROTOCOL_HEADER = Buffer.from("AMQP\0\0\x09\x01", "latin1");
 const END = Buffer.of(0xce);
-const METHOD = 1;
-const HEADER = 2;
-const BODY = 3;
+export const METHOD = 1;
+export const HEADER = 2;
+export const BODY = 3;
 /** Property flag: headers follow. */
 export const HAS_HEADERS = 0x2000;
 
@@ -36,16 +36,21 @@ export function table(...fields: readonly (readonly [string, string, Buffer])[])
   return longString(Buffer.concat(parts));
 }
 
-function frame(type: number, channel: number, payload: Buffer): Buffer {
+export function frame(type: number, channel: number, payload: Buffer): Buffer {
   return Buffer.concat([Buffer.of(type), uint16(channel), uint32(payload.length), payload, END]);
 }
 
-function method(channel: number, classId: number, methodId: number, ...args: Buffer[]): Buffer {
+export function method(
+  channel: number,
+  classId: number,
+  methodId: number,
+  ...args: Buffer[]
+): Buffer {
   return frame(METHOD, channel, Buffer.concat([uint16(classId), uint16(methodId), ...args]));
 }
 
 /** Reads frames off a socket, one after the other. */
-class FrameReader {
+export class FrameReader {
   readonly #chunks: AsyncIterator<Buffer>;
   #buffer: Buffer = Buffer.alloc(0);
 

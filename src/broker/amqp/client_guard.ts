@@ -3,8 +3,10 @@
  *
  * Reading: a header of a field type that it does not know ("L", for one) makes it throw out of its
  * frame parser, and the rest of the stream is read from the wrong place. A table's length is known, so
- * such a one is skipped whole, and its message arrives marked. Writing: integers from 2^31 to 2^32
- * come out negative and fractions lose half of their digits; here both travel exactly.
+ * such a one is skipped whole, and its message arrives marked. A property that it does not know (the
+ * reserved "cluster-id") is passed over; the client took its bytes for the next frame, and whoever was
+ * delivered such a message lost the connection. Writing: integers from 2^31 to 2^32 come out negative
+ * and fractions lose half of their digits; here both travel exactly.
  */
 import type { AMQPProperties, Field } from "@cloudamqp/amqp-client";
 import { AMQPView } from "@cloudamqp/amqp-client/amqp-view";
@@ -60,11 +62,13 @@ function guardReading(): void {
     at: number,
     littleEndian?: boolean,
   ): [AMQPProperties, number] {
+    // The socket's parser makes one view for one frame: what is left of it but the end mark. The
+    // client would read what a property that it does not know has left over as the next frame.
+    const length = this.byteLength - at - 1;
     try {
-      return getProperties.call(this, at, littleEndian);
+      return [getProperties.call(this, at, littleEndian)[0], length];
     } catch (error) {
-      // The socket's parser makes one view for one frame: what is left of it but the end mark.
-      return [{ headers: standIn(error) }, this.byteLength - at - 1];
+      return [{ headers: standIn(error) }, length];
     }
   };
 

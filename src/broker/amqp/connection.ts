@@ -4,6 +4,7 @@
  * after that is link.ts's work.
  */
 import { type AMQPChannel, AMQPClient } from "@cloudamqp/amqp-client";
+import type { AMQPView } from "@cloudamqp/amqp-client/amqp-view";
 import type { NonSharedBuffer } from "node:buffer";
 import type { Clock } from "../../lifecycle/clock.ts";
 import type { Endpoint } from "./endpoint.ts";
@@ -32,6 +33,8 @@ export interface ConnectionOptions {
 
 /** How long a farewell may take. */
 const CLOSE_LIMIT_MS = 2_000;
+/** Type, channel and size before, the end mark after. */
+const MIN_FRAME_BYTES = 8;
 const HEARTBEAT_FRAME = Uint8Array.of(8, 0, 0, 0, 0, 0, 0, 0xce);
 /** First bytes of a connection.tune-ok frame after its size: class 10, method 31. */
 const TUNE_OK = [0, 10, 0, 31] as const;
@@ -196,6 +199,12 @@ export class Connection extends AMQPClient {
     });
     socket.prependOnceListener("close", () => this.#end());
     return connecting;
+  }
+
+  /** Frames of no size at all, as a negative one comes out, would be read without end. */
+  protected override parseFrames(view: AMQPView): void {
+    if (view.byteLength < MIN_FRAME_BYTES) throw new RangeError("a frame has a negative size");
+    super.parseFrames(view);
   }
 
   /** Gathers; resolved at once, for a failure shows as the loss of the connection. */
