@@ -1,10 +1,12 @@
 /** All scenarios, in the order in which they run. */
 import type { Scenario } from "./scenario.ts";
+import { alarms } from "./scenarios/alarms.ts";
 import { brokerKill } from "./scenarios/broker_kill.ts";
 import { confirmCut } from "./scenarios/confirm_cut.ts";
 import { ackTimeout, channelException, queueDeleted } from "./scenarios/consumers_lost.ts";
 import { diskFull, diskFullRecords } from "./scenarios/disk_full.ts";
 import { halfOpen } from "./scenarios/half_open.ts";
+import { isolates } from "./scenarios/isolates.ts";
 import { allInOneKill, nodeKill } from "./scenarios/node_kill.ts";
 import { allInOneStop, nodeStop } from "./scenarios/node_stop.ts";
 import { allInOneTerm, nodeTerm } from "./scenarios/node_term.ts";
@@ -24,4 +26,6 @@ export const SCENARIOS: readonly Scenario[] = [
   queueDeleted,
   channelException,
   ackTimeout,
+  alarms,
+  isolates,
 ];

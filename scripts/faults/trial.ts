@@ -146,8 +146,9 @@ export class Trial implements AsyncDisposable {
 
   worker(amqpUrl: string, args: readonly string[] = [], options?: NodeOptions) {
     const name = `worker ${this.nodes.length}`;
-    const size = ["--isolates", "1", "--slots", "4", "--tasks", "tasks"];
-    return this.start(name, ["work", "--amqp-url", amqpUrl, ...size, ...args], options);
+    const size = args.includes("--isolates") ? [] : ["--isolates", "1", "--slots", "4"];
+    const whole = ["work", "--amqp-url", amqpUrl, "--tasks", "tasks", ...size, ...args];
+    return this.start(name, whole, options);
   }
 
   async allInOne(args: readonly string[] = []) {
@@ -169,7 +170,7 @@ export class Trial implements AsyncDisposable {
       const tasks = JSON.stringify(await readJson(`${this.url}/tasks`)) ?? "";
       return tasks.includes("ledger.job") && tasks.includes("ledger.call");
     }).catch((error: unknown) => {
-      for (const { name, log } of this.nodes) console.error(`${name}:\n${log.slice(-2_000)}`);
+      for (const { name, log } of this.nodes) this.say(`${name} said: ${log.slice(-500)}`);
       throw error;
     });
     const load = new Load({ url: this.url, ledger: this.ledger, ...options });
