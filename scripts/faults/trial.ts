@@ -114,11 +114,8 @@ export class Trial implements AsyncDisposable {
   async amqpUrl(): Promise<string> {
     const rabbit = await this.rabbit();
     const name = `${this.#scenario.name}-${this.#seed}`;
-    rabbit.ctl("add_vhost", name);
-    rabbit.ctl("set_permissions", "-p", name, "guest", ".*", ".*", ".*");
-    this.stack.defer(() => {
-      rabbit.ctl("delete_vhost", name);
-    });
+    await rabbit.command("add_vhost", name);
+    await rabbit.command("set_permissions", "-p", name, "guest", ".*", ".*", ".*");
     return `${rabbit.url.replace(/\/[^/]*$/, "")}/${name}`;
   }
 

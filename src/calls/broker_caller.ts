@@ -274,17 +274,19 @@ export class BrokerCaller implements Caller, Component {
         pending,
         isHeard ? { kind: "expired" } : {
           kind: "outcome_unknown",
-          message: "The broker has gone silent while the call waited: it may have run",
+          message: "The broker gave no sign while the call waited: it may have run",
         },
       );
     });
   }
 
   /**
-   * Whether the broker answers on the connection that answers come on. What it had sent before is read
-   * by then.
+   * Whether the broker answers on the connection that answers come on: what it had sent before is read
+   * by then. One that blocks publishers holds workers' answers back.
    */
   #isHeard(): Promise<boolean> {
+    const { state } = this.#broker;
+    if (state.kind === "connected" && state.blocked !== undefined) return Promise.resolve(false);
     return new Promise((resolve) => {
       const late = this.#clock.after(HEARD_LIMIT_MS, () => resolve(false));
       this.#broker.check().then(() => resolve(true), (error: unknown) => {

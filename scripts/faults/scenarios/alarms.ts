@@ -27,8 +27,8 @@ export const alarms: Scenario = {
   async run(trial) {
     const rabbit = await trial.rabbit();
     const amqpUrl = await trial.amqpUrl();
-    trial.stack.defer(() => {
-      for (const { clear } of ALARMS) rabbit.ctl(...clear);
+    trial.stack.defer(async () => {
+      for (const { clear } of ALARMS) await rabbit.command(...clear);
     });
     await trial.front(amqpUrl);
     trial.worker(amqpUrl);
@@ -39,7 +39,7 @@ export const alarms: Scenario = {
       if (alarm === undefined) return;
       const { what, raise, clear } = alarm;
       trial.fault(`RabbitMQ's ${what} alarm`);
-      rabbit.ctl(...raise);
+      await rabbit.command(...raise);
       let told = "";
       const isTold = await becomes(async () => {
         told = JSON.stringify(await readJson(`${trial.url}/readyz`)) ?? "";
@@ -54,7 +54,7 @@ export const alarms: Scenario = {
       const endings = count(trial.ledger.calls.slice(from).map(({ status }) => String(status)));
       trial.say(`calls meanwhile: ${JSON.stringify(endings)}`);
       trial.check("calls are refused at once meanwhile", slow.length <= 16, String(slow.length));
-      rabbit.ctl(...clear);
+      await rabbit.command(...clear);
       await trial.recovers();
     });
     for (const { name, ends } of trial.nodes) {

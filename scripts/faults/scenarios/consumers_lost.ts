@@ -27,7 +27,7 @@ export const queueDeleted: Scenario = {
     await trial.beginLoad({ jobsPerSecond: 0 });
     await trial.rounds(2, async () => {
       trial.fault(`the queue ${QUEUE} is deleted`);
-      rabbit.ctl(
+      await rabbit.command(
         "delete_queue",
         "-p",
         decodeURIComponent(new URL(amqpUrl).pathname.slice(1)),
@@ -74,14 +74,14 @@ export const ackTimeout: Scenario = {
   async run(trial) {
     const rabbit = await trial.rabbit();
     const set = (timeoutMs: number, tickMs: number) =>
-      rabbit.ctl(
+      rabbit.command(
         "eval",
         `application:set_env(rabbit, consumer_timeout, ${timeoutMs}), ` +
           `application:set_env(rabbit, channel_tick_interval, ${tickMs}).`,
       );
-    set(ACK_TIMEOUT_MS, TICK_MS);
-    trial.stack.defer(() => {
-      set(USUAL_ACK_TIMEOUT_MS, USUAL_TICK_MS);
+    await set(ACK_TIMEOUT_MS, TICK_MS);
+    trial.stack.defer(async () => {
+      await set(USUAL_ACK_TIMEOUT_MS, USUAL_TICK_MS);
     });
     const amqpUrl = await trial.amqpUrl();
     await trial.front(amqpUrl);
@@ -89,7 +89,7 @@ export const ackTimeout: Scenario = {
     await trial.beginLoad({ jobsPerSecond: 10, longJobMs: LONG_JOB_MS });
     trial.fault(`a consumer_timeout of ${ACK_TIMEOUT_MS} ms, and jobs of ${LONG_JOB_MS} ms`);
     await Bun.sleep(Math.max(2 * LONG_JOB_MS, trial.durationMs));
-    set(USUAL_ACK_TIMEOUT_MS, USUAL_TICK_MS);
+    await set(USUAL_ACK_TIMEOUT_MS, USUAL_TICK_MS);
     await trial.recovers();
     const isMet = workers.some(({ log }) => /timeout|PRECONDITION/i.test(log));
     trial.check("a channel was closed for its timeout", isMet);
