@@ -1,15 +1,19 @@
 /**
  * Fault runs: programs that try to break what is promised, against the compiled executable and real
- * services. `deno task faults [NAME…] [--short] [--seed N] [--duration S] [--json] [--list]`; all
+ * services. `deno task faults [NAME…] [--short] [--seed N] [--duration S] [--at-once N]
+ * [--json] [--list]`; all
  * scenarios unless some are named. Ends with 1 when one of them failed.
  */
 import { parseArgs } from "node:util";
-import type { Scenario, Verdict } from "./faults/scenario.ts";
+import type { Scenario } from "./faults/scenario.ts";
 import { SCENARIOS } from "./faults/scenarios.ts";
 import { failures, table } from "./faults/report.ts";
-import { runScenario, SharedRabbitMq } from "./faults/trial.ts";
+import { runScenarios } from "./faults/trial.ts";
 
+/** Each scenario breaks things as often as it must at least. */
 const SHORT_MS = 1;
+/** They mostly wait. */
+const SHORT_AT_ONCE = 5;
 const DURATION_S = 30;
 
 const { values, positionals } = parseArgs({
@@ -18,6 +22,7 @@ const { values, positionals } = parseArgs({
     short: { type: "boolean", default: false },
     seed: { type: "string" },
     duration: { type: "string" },
+    "at-once": { type: "string" },
     json: { type: "boolean", default: false },
     list: { type: "boolean", default: false },
     quiet: { type: "boolean", default: false },
@@ -44,26 +49,23 @@ if (!Number.isSafeInteger(seed) || !(durationMs > 0)) {
   console.error("--seed needs a whole number and --duration seconds, more than 0");
   process.exit(2);
 }
+const atOnce = Number(values["at-once"] ?? (values.short ? SHORT_AT_ONCE : 1));
+if (!Number.isSafeInteger(atOnce) || atOnce < 1) {
+  console.error("--at-once needs a whole number from 1");
+  process.exit(2);
+}
 const chosen: readonly Scenario[] = positionals.length === 0
   ? SCENARIOS
   : SCENARIOS.filter(({ name }) => positionals.includes(name));
 
 if (!values.json) console.log(`seed ${seed}`);
 const startedAt = performance.now();
-const verdicts: Verdict[] = [];
-{
-  await using shared = new SharedRabbitMq(values.short);
-  for (const scenario of chosen) {
-    verdicts.push(
-      await runScenario(scenario, shared, {
-        seed,
-        durationMs,
-        isShort: values.short,
-        say: values.quiet || values.json ? () => {} : (line) => console.error(line),
-      }),
-    );
-  }
-}
+const verdicts = await runScenarios(chosen, atOnce, {
+  seed,
+  durationMs,
+  isShort: values.short,
+  say: values.quiet || values.json ? () => {} : (line) => console.error(line),
+});
 const seconds = Math.round((performance.now() - startedAt) / 1_000);
 if (values.json) console.log(JSON.stringify({ seed, seconds, verdicts }, null, 2));
 else {

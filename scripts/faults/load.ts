@@ -7,8 +7,8 @@ import type { CallRecord, Ledger, Submission } from "./ledger.ts";
 export interface LoadOptions {
   readonly url: string;
   readonly ledger: Ledger;
-  readonly jobsPerSecond?: number;
-  readonly callsPerSecond?: number;
+  readonly jobsPerSecond: number;
+  readonly callsPerSecond: number;
   /** How long one job in eleven works, in milliseconds. */
   readonly longJobMs?: number;
   /** Of a job without an answer: what a client does that gives up on it. In milliseconds. */
@@ -47,8 +47,6 @@ export class Load {
 
   constructor(options: LoadOptions) {
     this.#options = {
-      jobsPerSecond: 40,
-      callsPerSecond: 40,
       jobPatienceMs: 15_000,
       longJobMs: 300,
       ...options,

@@ -9,6 +9,8 @@ export interface Scenario {
   readonly does: string;
   /** The promise that it tries to break. */
   readonly promise: string;
+  /** It breaks the broker itself, which others then must not share. */
+  readonly disturbsBroker?: true;
   /** Breaks things, and checks in between what the ledger does not show. */
   readonly run: (trial: Trial) => Promise<void>;
 }

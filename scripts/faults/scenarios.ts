@@ -10,6 +10,7 @@ import { isolates } from "./scenarios/isolates.ts";
 import { allInOneKill, nodeKill } from "./scenarios/node_kill.ts";
 import { allInOneStop, nodeStop } from "./scenarios/node_stop.ts";
 import { allInOneTerm, nodeTerm } from "./scenarios/node_term.ts";
+import { postgresAway } from "./scenarios/postgres_away.ts";
 
 export const SCENARIOS: readonly Scenario[] = [
   brokerKill,
@@ -28,4 +29,5 @@ export const SCENARIOS: readonly Scenario[] = [
   ackTimeout,
   alarms,
   isolates,
+  postgresAway,
 ];

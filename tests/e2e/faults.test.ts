@@ -4,23 +4,24 @@
  */
 import { afterAll, describe, expect, test } from "bun:test";
 import { SCENARIOS } from "../../scripts/faults/scenarios.ts";
-import { runScenario, SharedRabbitMq } from "../../scripts/faults/trial.ts";
+import { Brokers, runScenario } from "../../scripts/faults/trial.ts";
 
 /** What fits into a minute of the tests. */
 const CHOSEN: readonly string[] = ["broker-kill", "node-kill", "all-in-one-kill"];
 
 describe("no accepted job is lost, and repeated runs are marked", () => {
-  const shared = new SharedRabbitMq(true);
-  afterAll(() => shared[Symbol.asyncDispose]());
+  const brokers = new Brokers(true);
+  afterAll(() => brokers[Symbol.asyncDispose]());
 
   test.each(CHOSEN)("%s", async (name) => {
     const scenario = SCENARIOS.find((each) => each.name === name);
     if (scenario === undefined) throw new Error(`There is no scenario ${name}`);
     const said: string[] = [];
-    const verdict = await runScenario(scenario, shared, {
+    const verdict = await runScenario(scenario, brokers, {
       seed: 1,
       durationMs: 1,
       isShort: true,
+      slack: 5,
       say: (line) => said.push(line),
     });
     expect(verdict.checks.filter(({ isMet }) => !isMet), said.join("\n")).toEqual([]);

@@ -24,6 +24,7 @@ export const alarms: Scenario = {
   name: "alarms",
   does: "RabbitMQ's memory alarm, then its disk alarm, blocks whoever publishes",
   promise: "503 with Retry-After meanwhile, acks go on, and all is well after it",
+  disturbsBroker: true,
   async run(trial) {
     const rabbit = await trial.rabbit();
     const amqpUrl = await trial.amqpUrl();

@@ -5,6 +5,7 @@ export const brokerKill: Scenario = {
   name: "broker-kill",
   does: "RabbitMQ is killed (-9) and restarted under load, and restarted in good order",
   promise: "a job that was accepted is never lost; the program goes on without a restart",
+  disturbsBroker: true,
   async run(trial) {
     const rabbit = await trial.rabbit();
     const amqpUrl = await trial.amqpUrl();

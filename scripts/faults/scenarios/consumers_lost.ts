@@ -71,6 +71,7 @@ export const ackTimeout: Scenario = {
   name: "ack-timeout",
   does: "consumer_timeout is set so low that long jobs outlive it",
   promise: "the consumer is restored, the job runs on or again, marked; none is lost",
+  disturbsBroker: true,
   async run(trial) {
     const rabbit = await trial.rabbit();
     const set = (timeoutMs: number, tickMs: number) =>
