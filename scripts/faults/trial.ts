@@ -164,7 +164,7 @@ export class Trial implements AsyncDisposable {
 
   async allInOne(args: readonly string[] = []) {
     const [port = 0] = await freePorts(1);
-    const size = ["--isolates", "2", "--tasks", "tasks"];
+    const size = ["--isolates", "2", "--slots", "4", "--tasks", "tasks"];
     const node = this.start("all", ["all", "--port", `${port}`, ...size, ...args]);
     this.#url = `http://127.0.0.1:${port}`;
     return node;
