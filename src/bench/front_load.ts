@@ -38,7 +38,7 @@ const SUCCEEDED: Ended = { kind: "succeeded" };
 /** A front that holds a request open longer is asked again. */
 const MAX_WAIT_S = 30;
 
-/** @throws SyntaxError when the input is not JSON. */
+/** @throws SyntaxError when the input is not JSON, RangeError when it is nested too deeply. */
 export function openFrontLoad(options: FrontLoadOptions): FrontLoad {
   const { url, task, input, isJob, timeoutMs, concurrency, token, ca } = options;
   parseInput(input);

@@ -59,6 +59,9 @@ function openLoad<T>(open: () => T): T {
   try {
     return open();
   } catch (error) {
+    if (error instanceof RangeError) {
+      throw new StartupError(`Cannot load the front: INPUT is ${error.message}`);
+    }
     if (!(error instanceof SyntaxError)) throw error;
     throw new StartupError(`Cannot load the front: INPUT is not JSON: ${error.message}`);
   }

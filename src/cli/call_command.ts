@@ -32,6 +32,9 @@ function readInput(text: string): ReturnType<typeof parseInput> {
   try {
     return parseInput(text);
   } catch (error) {
+    if (error instanceof RangeError) {
+      throw new StartupError(`Cannot send the input: it is ${error.message}`, { cause: error });
+    }
     if (!(error instanceof SyntaxError)) throw error;
     throw new StartupError(
       `Cannot read the input as JSON: ${error.message}. ` +

@@ -3,6 +3,7 @@
  * is due, and workers tell what a message asks where the record may lack it.
  */
 import type { Message } from "../broker/message.ts";
+import { elementTexts } from "../calls/wire/json_elements.ts";
 import { encodeTask, type ReceivedTask } from "../calls/wire/task_message.ts";
 import type { Job } from "./job.ts";
 import type { JobRequest } from "./job_event.ts";
@@ -94,9 +95,9 @@ function readTriple(body: string): Pick<JobRequest["payload"], "input" | "embedJ
     throw error;
   }
   if (!Array.isArray(triple) || triple.length !== 3) return undefined;
-  const [args, kwargs, embed]: unknown[] = triple;
-  const input = { argsJson: JSON.stringify(args), kwargsJson: JSON.stringify(kwargs) };
-  return isEmptyEmbed(embed) ? { input } : { input, embedJson: JSON.stringify(embed) };
+  const [argsJson = "[]", kwargsJson = "{}", embedJson = "null"] = elementTexts(body);
+  const input = { argsJson, kwargsJson };
+  return isEmptyEmbed(triple[2]) ? { input } : { input, embedJson };
 }
 
 /** Celery writes the four names even where there is nothing. */

@@ -52,7 +52,8 @@ export function readConsumed(delivery: Delivery, newId: () => string): Consumed 
   const { message, queue, redelivered } = delivery;
   const headers = message.properties.headers ?? {};
   // Only what came back through the default exchange was written by a worker.
-  const isNextRound = message.exchange === "" && typeof headers[COX.consumedId] === "string";
+  const isNextRound = message.exchange === "" && typeof headers[COX.consumedId] === "string" &&
+    headers[COX.consumedId] !== "";
   const own = isNextRound ? headers : {};
   const { messageId = "" } = message.properties;
   return {

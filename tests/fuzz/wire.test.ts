@@ -7,6 +7,7 @@ import { deflateSync } from "node:zlib";
 import fc from "fast-check";
 import { decompress, InflateError } from "../../src/calls/wire/compression.ts";
 import { decodeQueueCommand, decodeRevocation } from "../../src/calls/wire/control_message.ts";
+import { elementTexts, isNestedDeeper } from "../../src/calls/wire/json_elements.ts";
 import { decodeReply } from "../../src/calls/wire/reply_message.ts";
 import { deadLetter, decodeTask, republished } from "../../src/calls/wire/task_message.ts";
 import { decodeBeacon } from "../../src/heartbeat/beacon.ts";
@@ -35,6 +36,16 @@ import { anyBody, anyDelivery, anyJson, anyText, delivery, nested } from "./arbi
 import { holds, holdsLater, LIMIT_MS } from "./runs.ts";
 
 const DEEP = delivery(nested(300_000), { contentType: "application/json" });
+const DEEP_JOB = delivery(`[[${nested(300_000)}],{},null]`, {
+  contentType: "application/json",
+  headers: { id: "0198f000-0000-7000-8000-000000000000", task: "t", "cox-kind": "job" },
+});
+const ODD_TEXTS = delivery(
+  '{"status":"FAILURE","result":{"exc_message":{"toString":1,"valueOf":2},' +
+    '"cox_issues":[{"path":[{"toString":1,"valueOf":2}]}]}}',
+);
+const ODD_COMPRESSION = delivery("{}", { headers: { compression: { toString: 1n, valueOf: 2 } } });
+const EMPTY_ID = delivery("", { headers: { "cox-consumed-id": "" } });
 const DEEP_RESULT = delivery(`{"status":"SUCCESS","result":${nested(300_000)}}`);
 const DEEP_FAILURE = delivery(
   `{"status":"FAILURE","result":{"exc_type":"E","exc_message":[${nested(300_000)}]}}`,
@@ -89,7 +100,7 @@ test("a reply is an ending, news, or something else", async () => {
       expect(["ending", "started", "other"]).toContain(decoded.kind);
     },
     2_000,
-    [DEEP, DEEP_RESULT, DEEP_FAILURE],
+    [DEEP, DEEP_RESULT, DEEP_FAILURE, ODD_TEXTS, ODD_COMPRESSION],
   );
 }, LIMIT_MS);
 
@@ -159,10 +170,37 @@ test("a dead letter of any kind has a record, and its message comes out of it ag
       if (stored !== undefined) secondChance(stored, "q");
     },
     1_000,
-    [DEEP],
+    [DEEP, DEEP_JOB],
   );
   holds(anyText, (text) => void readStoredMessage(text), 500, [nested(300_000)]);
 }, LIMIT_MS);
+
+test("the elements of an array keep the text that they were written with", () => {
+  const spaced = fc.array(fc.tuple(fc.constantFrom("", " ", "\n\t"), fc.json()));
+  holds(spaced, (parts) => {
+    const text = `[${parts.map(([space, json]) => `${space}${json}${space}`).join(",")}]`;
+    expect(elementTexts(text)).toEqual(parts.map(([, json]) => json.trim()));
+  }, 1_000);
+  expect(elementTexts('[1.0,{"a":[12345678901234567890]},"]\\\\\\""]')).toEqual([
+    "1.0",
+    '{"a":[12345678901234567890]}',
+    '"]\\\\\\""',
+  ]);
+  holds(fc.tuple(fc.integer({ min: 1, max: 20 }), anyJson), ([most, json]) => {
+    expect(isNestedDeeper(json, most)).toBe(depthOf(json) > most);
+  }, 1_000);
+}, LIMIT_MS);
+
+/** The most brackets that are open at once, without the texts. */
+function depthOf(json: string): number {
+  let depth = 0;
+  let most = 0;
+  for (const bracket of json.replace(/"(?:[^"\\]|\\.)*"/g, "").replace(/[^[\]{}]/g, "")) {
+    depth += "[{".includes(bracket) ? 1 : -1;
+    most = Math.max(most, depth);
+  }
+  return most;
+}
 
 test("a consumed message of any kind crosses to the isolate", () => {
   holds(
@@ -177,7 +215,7 @@ test("a consumed message of any kind crosses to the isolate", () => {
       nextRound(given.message, consumed, { failures: 1, deaths: 0, history });
     },
     2_000,
-    [DEEP],
+    [DEEP, EMPTY_ID],
   );
 }, LIMIT_MS);
 

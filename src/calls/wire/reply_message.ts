@@ -171,7 +171,11 @@ export function decodeReply(
   if (delivery.unreadable !== undefined) return unreadable(delivery.unreadable);
   const compression = properties.headers?.compression;
   if (compression === undefined || compression === null) return readReply(delivery, body);
-  if (compression !== ZLIB) return unreadable(`its compression is ${String(compression)}`);
+  if (compression !== ZLIB) {
+    return unreadable(
+      `its compression is ${typeof compression === "string" ? compression : "not a text"}`,
+    );
+  }
   return decompress(body, limitBytes).then(
     (inflated) => readReply(delivery, inflated),
     (error: unknown) => unreadable(error instanceof Error ? error.message : String(error)),
@@ -258,9 +262,8 @@ function celeryOutcome({ type, message }: TaskError, status: unknown): string {
 function taskError(reply: Record<string, unknown>): TaskError {
   const result = isRecord(reply.result) ? reply.result : {};
   const message = Array.isArray(result.exc_message)
-    ? result.exc_message.map((part) => typeof part === "string" ? part : JSON.stringify(part))
-      .join(", ")
-    : String(result.exc_message ?? "");
+    ? result.exc_message.map(textOf).join(", ")
+    : textOf(result.exc_message ?? "");
   return {
     type: typeof result.exc_type === "string" ? result.exc_type : "Error",
     message,
@@ -273,7 +276,7 @@ function inputIssue(issue: unknown): { message: string; path: string[] } {
   const { message, path } = isRecord(issue) ? issue : {};
   return {
     message: typeof message === "string" ? message : "",
-    path: Array.isArray(path) ? path.map(String) : [],
+    path: Array.isArray(path) ? path.map(textOf) : [],
   };
 }
 
@@ -292,6 +295,11 @@ function ending(ending: Ending): DecodedReply {
 
 function unreadable(reason: string): DecodedReply {
   return ending({ kind: "unreadable_reply", message: `The reply cannot be read: ${reason}` });
+}
+
+/** Not by `String`, which calls what a table may name "toString". */
+function textOf(value: unknown): string {
+  return typeof value === "string" ? value : JSON.stringify(value) ?? "";
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {
