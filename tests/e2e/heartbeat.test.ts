@@ -71,6 +71,7 @@ describe("on the embedded broker", () => {
     await until(async () => Number((await nodesOf(app))[0]?.["count"]) >= 2, "the second beat");
     expect(await nodesOf(app)).toEqual([{
       id: "alone",
+      kind: "coxswain",
       role: "all",
       version: expect.any(String),
       state: "alive",
@@ -91,7 +92,7 @@ describe("on the embedded broker", () => {
     expect(ready.heartbeat).toMatchObject({ isBeating: true, lastBeaconAt: expect.any(String) });
     await app.logged(/"Beat 2"/);
     const table = await runApp(["nodes", "--url", app.url]);
-    expect(table.output).toMatch(/^NODE +ROLE +STATE .*\nalone +all +alive /);
+    expect(table.output).toMatch(/^NODE +KIND +ROLE +STATE .*\nalone +coxswain +all +alive /);
   });
 });
 
