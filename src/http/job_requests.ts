@@ -56,28 +56,11 @@ export interface CommonParts {
   readonly key?: string;
 }
 
-/** `readJobElement`, of anything that JSON can be. */
-export function readAnyJobElement(
-  element: unknown,
-  index: number,
-  common: CommonParts,
-  now: number,
-): Read<EnqueueRequest> {
-  try {
-    return readJobElement(element, index, common, now);
-  } catch (error) {
-    // Its input, or an option that is told in the problem.
-    if (error instanceof RangeError) return { problem: bad("It is nested too deeply") };
-    throw error;
-  }
-}
-
 /**
  * One element: `{task, input, …options, idempotencyKey}`. Its own options go before the common ones.
  * @param index from 0 on.
- * @throws RangeError where something in it is nested too deeply.
  */
-function readJobElement(
+export function readJobElement(
   element: unknown,
   index: number,
   common: CommonParts,

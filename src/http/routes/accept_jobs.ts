@@ -6,7 +6,7 @@ import { acceptanceProblem } from "../acceptance_problem.ts";
 import { bad, type Read, readInput, readJson, readText } from "../body.ts";
 import { parseExactly } from "../exact_json.ts";
 import { type AppEnv, type Fail, patiently, segment } from "../exchange.ts";
-import { MAX_JOBS, readAnyJobElement, readJobRequest } from "../job_requests.ts";
+import { MAX_JOBS, readJobElement, readJobRequest } from "../job_requests.ts";
 import { type Problem, problemBody } from "../problems.ts";
 import { readQuery } from "../query.ts";
 import { forwardedHeaders } from "../task_headers.ts";
@@ -83,7 +83,7 @@ export function addAcceptRoutes(app: Hono<AppEnv>, routes: AcceptRoutes): void {
     const answers = await patiently(
       c,
       Promise.all(elements.map(async (element: unknown, index): Promise<Answer> => {
-        const read = readAnyJobElement(element, index, common, now);
+        const read = readJobElement(element, index, common, now);
         if ("problem" in read) return read;
         return answerOf(read.value.task, await acceptor.accept(read.value));
       })),
