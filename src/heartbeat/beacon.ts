@@ -3,6 +3,7 @@
  * anybody may send one: unknown members are passed over. What is made of beacons is src/nodes.
  */
 import * as v from "valibot";
+import { readJsonBody } from "../broker/json_body.ts";
 
 const Count = v.pipe(v.number(), v.integer(), v.minValue(0));
 const Instant = v.pipe(v.string(), v.check((text) => !Number.isNaN(Date.parse(text))));
@@ -72,7 +73,6 @@ export type Beacon = v.InferOutput<typeof Beacon>;
 const MAX_BYTES = 1024 * 1024;
 
 const encoder = new TextEncoder();
-const decoder = new TextDecoder();
 
 export function encodeBeacon(beacon: Beacon): Uint8Array {
   return encoder.encode(JSON.stringify(beacon));
@@ -80,14 +80,5 @@ export function encodeBeacon(beacon: Beacon): Uint8Array {
 
 /** Undefined for all that is no beacon. */
 export function decodeBeacon(body: Uint8Array): Beacon | undefined {
-  if (body.length > MAX_BYTES) return undefined;
-  let json: unknown;
-  try {
-    json = JSON.parse(decoder.decode(body));
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
-    throw error;
-  }
-  const parsed = v.safeParse(Beacon, json);
-  return parsed.success ? parsed.output : undefined;
+  return body.length > MAX_BYTES ? undefined : readJsonBody(Beacon, body);
 }

@@ -5,6 +5,7 @@
 import { getLogger } from "@logtape/logtape";
 import * as v from "valibot";
 import type { Broker, PrivateQueue } from "../broker/broker.ts";
+import { readJsonBody } from "../broker/json_body.ts";
 import type { Message } from "../broker/message.ts";
 import { JOBS_EXCHANGE } from "../broker/topology.ts";
 import { type Clock, systemClock } from "../lifecycle/clock.ts";
@@ -35,7 +36,6 @@ const RecorderFacts = v.object({
 export type RecorderFacts = v.InferOutput<typeof RecorderFacts>;
 
 const encoder = new TextEncoder();
-const decoder = new TextDecoder();
 
 /** Binds all questions. */
 export const QUESTIONS_KEY = "ask.*";
@@ -63,7 +63,7 @@ export function answerMessage(replyTo: string, answer: CancelledIds | RecorderFa
 
 /** Undefined for all that is not a question: anybody may publish on the exchange. */
 export function decodeQuestion(body: Uint8Array): Question | undefined {
-  return parse(Question, body);
+  return readJsonBody(Question, body);
 }
 
 export interface AskOptions {
@@ -83,7 +83,7 @@ export async function askCancelledIds(
   return await ask(broker, { about: "cancelled" }, options, async (queue) => {
     const ids: string[] = [];
     for await (const { message } of queue) {
-      const answer = parse(CancelledIds, message.body);
+      const answer = readJsonBody(CancelledIds, message.body);
       // With several recorders their parts come mixed; the first that ends has told all.
       ids.push(...answer?.ids ?? []);
       if (answer?.isLast) return ids;
@@ -107,7 +107,7 @@ export async function askRecorder(
 ): Promise<RecorderFacts | undefined> {
   return await ask(broker, { about: "recorder", node }, options, async (queue) => {
     for await (const { message } of queue) {
-      const answer = parse(RecorderFacts, message.body);
+      const answer = readJsonBody(RecorderFacts, message.body);
       if (answer !== undefined && isWanted(answer)) return answer;
     }
     return undefined;
@@ -144,19 +144,4 @@ async function ask<T>(
     timer.cancel();
     await queue.close();
   }
-}
-
-function parse<T>(
-  shape: v.BaseSchema<unknown, T, v.BaseIssue<unknown>>,
-  body: Uint8Array,
-): T | undefined {
-  let json: unknown;
-  try {
-    json = JSON.parse(decoder.decode(body));
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
-    throw error;
-  }
-  const read = v.safeParse(shape, json);
-  return read.success ? read.output : undefined;
 }

@@ -3,6 +3,7 @@
  * front asks. The shapes and their JSON; what a front remembers of them is directory.ts and roster.ts.
  */
 import * as v from "valibot";
+import { readJsonBody } from "../broker/json_body.ts";
 import { Introduction } from "../heartbeat/beacon.ts";
 import type { TaskDescriptor } from "../tasks/descriptor.ts";
 
@@ -102,7 +103,6 @@ const Announcement = v.variant("type", [
 export type Announcement = v.InferOutput<typeof Announcement>;
 
 const encoder = new TextEncoder();
-const decoder = new TextDecoder();
 
 export function encodeAnnouncement(announcement: Announcement): Uint8Array {
   return encoder.encode(JSON.stringify(announcement));
@@ -110,13 +110,5 @@ export function encodeAnnouncement(announcement: Announcement): Uint8Array {
 
 /** Undefined for all that is not an announcement: anybody may publish on the exchange. */
 export function decodeAnnouncement(body: Uint8Array): Announcement | undefined {
-  let json: unknown;
-  try {
-    json = JSON.parse(decoder.decode(body));
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
-    throw error;
-  }
-  const parsed = v.safeParse(Announcement, json);
-  return parsed.success ? parsed.output : undefined;
+  return readJsonBody(Announcement, body);
 }

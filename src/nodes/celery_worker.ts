@@ -4,6 +4,7 @@
  * https://docs.celeryq.dev/en/stable/userguide/monitoring.html#worker-events
  */
 import * as v from "valibot";
+import { readJsonBody } from "../broker/json_body.ts";
 
 /** Celery's own where an event does not say. */
 const DEFAULT_FREQ_S = 60;
@@ -53,21 +54,12 @@ const KINDS = {
   "worker-offline": "offline",
 } as const;
 
-const decoder = new TextDecoder();
-
 /** Undefined for all that is not news of a worker of Celery's. */
 export function decodeCeleryWorker(body: Uint8Array): CeleryWorkerNews | undefined {
   if (body.length > MAX_BYTES) return undefined;
-  let json: unknown;
-  try {
-    json = JSON.parse(decoder.decode(body));
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
-    throw error;
-  }
-  const parsed = v.safeParse(Event, json);
-  if (!parsed.success || parsed.output.sw_ident === OURS) return undefined;
-  const { type, hostname, freq, pid, active, processed, loadavg, sw_ver } = parsed.output;
+  const event = readJsonBody(Event, body);
+  if (event === undefined || event.sw_ident === OURS) return undefined;
+  const { type, hostname, freq, pid, active, processed, loadavg, sw_ver } = event;
   return {
     kind: KINDS[type],
     name: hostname,
