@@ -11,6 +11,8 @@ const DEFAULT_URL = "amqp://localhost:5672";
 const URL_PARTS = ["mqHost", "mqPort", "mqUser", "mqPassword", "mqVhost"] as const;
 const TLS_FILES = ["amqpCa", "amqpCert", "amqpKey"] as const;
 const CONNECT_TIMEOUT_MS = 30_000;
+/** Celery's default queue, which each of its clients declares again. */
+const CELERY_QUEUES = ["celery"];
 
 /** A flag, a variable or the file says which RabbitMQ to use. */
 export function isBrokerNamed(draft: Draft): boolean {
@@ -43,6 +45,7 @@ export function amqpSection(draft: Draft, connectTimeoutMs = CONNECT_TIMEOUT_MS)
     url,
     ...(tls === undefined ? {} : { tls }),
     queueType: values.queueType,
+    plainQueues: [...new Set(values.plainQueues ?? CELERY_QUEUES)],
     connectTimeoutMs: values.connectTimeout ?? connectTimeoutMs,
   };
 }

@@ -69,6 +69,8 @@ export interface AmqpBrokerConfig {
   readonly url: string;
   readonly tls?: TlsConfig;
   readonly queueType: QueueType;
+  /** Queues that are declared as Celery does it: durable, without arguments. */
+  readonly plainQueues: readonly string[];
   /** How long the start waits for the broker. */
   readonly connectTimeoutMs: number;
 }

@@ -53,6 +53,8 @@ export interface JobPayload {
   readonly embedJson?: string;
   /** Headers for the task's `context`, and for traces. */
   readonly headers: Readonly<Record<string, string>>;
+  /** What a Celery client's message carried besides: headers, as JSON text. */
+  readonly celeryJson?: string;
   /** What else the codec of messages needs to write it again; the store does not look into it. */
   readonly wireJson?: string;
 }

@@ -55,6 +55,7 @@ const Payload = v.object({
   input: v.object({ argsJson: v.string(), kwargsJson: v.string() }),
   embedJson: v.exactOptional(v.string()),
   headers: v.record(v.string(), v.string()),
+  celeryJson: v.exactOptional(v.string()),
   wireJson: v.exactOptional(v.string()),
 });
 

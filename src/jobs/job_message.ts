@@ -3,6 +3,7 @@
  * is due, and workers tell what a message asks where the record may lack it.
  */
 import type { Message } from "../broker/message.ts";
+import { keptHeaders, readKeptHeaders } from "../calls/wire/celery_headers.ts";
 import { elementTexts } from "../calls/wire/json_elements.ts";
 import { encodeTask, type ReceivedTask } from "../calls/wire/task_message.ts";
 import type { Job } from "./job.ts";
@@ -46,6 +47,9 @@ export function jobMessage(
     version: sender.version,
     ...(etaAt === undefined ? {} : { etaAt }),
     ...(payload.embedJson === undefined ? {} : { embedJson: payload.embedJson }),
+    ...(payload.celeryJson === undefined
+      ? {}
+      : { celeryHeaders: readKeptHeaders(payload.celeryJson) }),
     ...(rootId === undefined || parentId === undefined ? {} : { parent: { id: parentId, rootId } }),
     ...(priority === undefined ? {} : { priority }),
     ...(expiresAt === undefined ? {} : { expires: { at: expiresAt, inMs: 0 } }),
@@ -82,7 +86,11 @@ export function jobRequest(
       ...(replyTo === undefined || replyTo === "" ? {} : { replyTo }),
       ...(correlationId === id ? {} : { correlationId }),
     },
-    payload: { ...triple, headers: task.headers },
+    payload: {
+      ...triple,
+      headers: task.headers,
+      ...(task.celeryHeaders === undefined ? {} : { celeryJson: keptHeaders(task.celeryHeaders) }),
+    },
   };
 }
 

@@ -16,6 +16,7 @@ import { isFinal, type Job, type JobSummary } from "./job.ts";
 import { eventBase, type JobEvent } from "./job_event.ts";
 import { tellDue } from "./questions.ts";
 import { readStoredMessage, secondChance } from "./recorder/stored_message.ts";
+import { answerWaitingClient } from "./waiting_client.ts";
 import { scheduledJob, type ScheduleView, viewSchedule } from "./schedules.ts";
 import { nextRound } from "./states.ts";
 
@@ -101,7 +102,10 @@ export class JobOperations {
     });
     // Once it is recorded: a worker that starts now asks, and all others hear it.
     await broker.publish(encodeRevocation({ ids: [id], terminate: true }));
-    if (job.state === "cancelled") return { kind: "cancelled", job };
+    if (job.state === "cancelled") {
+      if (!isFinal(known.state)) await answerWaitingClient(broker, job);
+      return { kind: "cancelled", job };
+    }
     return isFinal(job.state) ? { kind: "finished", job } : { kind: "stopping", job };
   }
 

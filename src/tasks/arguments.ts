@@ -16,7 +16,11 @@ export function readArguments(body: string): ReadArguments {
     triple = JSON.parse(body);
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
-    return malformed(`it is not JSON: ${why.slice(0, 200)}`);
+    const isPython = /\b(Infinity|NaN)\b/.test(why);
+    return malformed(
+      `it is not JSON: ${why.slice(0, 200)}` +
+        (isPython ? " (Python writes Infinity and NaN, which JSON does not have)" : ""),
+    );
   }
   if (!Array.isArray(triple) || triple.length !== 3) {
     return malformed("it is not Celery's triple [args, kwargs, embed]");
@@ -77,7 +81,7 @@ function plainIssue({ message, path = [] }: StandardSchemaV1.Issue): InputIssue 
 }
 
 function malformed(reason: string): ReadArguments {
-  return { kind: "malformed", reason };
+  return { kind: "malformed", reason: `The body cannot be read: ${reason}` };
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

@@ -69,7 +69,7 @@ export function task(
     ? {}
     : asOptions(second, name, file);
   registry.addTask({
-    descriptor: describeTask(name, options, file),
+    descriptor: { ...describeTask(name, options, file), parameters: run.length },
     input: asSchema(options.input, name, file),
     run,
   });

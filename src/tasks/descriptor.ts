@@ -29,6 +29,8 @@ export interface TaskDescriptor {
   readonly softTimeoutMs?: number;
   readonly isolation: Isolation;
   readonly retry?: RetryPolicy;
+  /** Parameters that its function is written with; only its own worker knows them. */
+  readonly parameters?: number;
   /** What is not to be shown to those who read a job's record. */
   readonly redact?: { readonly input: boolean; readonly result: boolean };
 }

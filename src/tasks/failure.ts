@@ -1,4 +1,5 @@
 /** From whatever a task threw to plain data that callers, logs and the wire can be told. */
+import { Interruption } from "./errors.ts";
 import type { TaskError } from "./task_error.ts";
 
 const MAX_TYPE_LENGTH = 200;
@@ -22,11 +23,17 @@ export function describeFailure(thrown: unknown): TaskError {
 function describe(thrown: unknown): TaskError {
   if (!(thrown instanceof Error)) return describeValue(thrown);
   const stack = stackWithCauses(thrown);
+  const told = interruptionBehind(thrown) ?? thrown;
   return {
-    type: clip(typeOf(thrown), MAX_TYPE_LENGTH),
-    message: clip(String(thrown.message), MAX_MESSAGE_LENGTH),
+    type: clip(typeOf(told), MAX_TYPE_LENGTH),
+    message: clip(String(told.message), MAX_MESSAGE_LENGTH),
     ...(stack === "" ? {} : { stack: clip(stack, MAX_STACK_LENGTH) }),
   };
+}
+
+/** Node's own functions wrap the signal's reason in an error of theirs; why it aborted tells more. */
+function interruptionBehind({ name, cause }: Error): Interruption | undefined {
+  return name === "AbortError" && cause instanceof Interruption ? cause : undefined;
 }
 
 /** `class ValueError extends Error {}` keeps the name "Error": then its class tells more. */

@@ -7,24 +7,25 @@ import { getLogger } from "@logtape/logtape";
 import type { Broker } from "../broker/broker.ts";
 import type { Delivery } from "../broker/message.ts";
 import { STARTED_NOTICE_AFTER_MS } from "../calls/broker_caller.ts";
-import { decompress, InflateError } from "../calls/wire/compression.ts";
+import { InflateError } from "../calls/wire/compression.ts";
 import { COX } from "../calls/wire/names.ts";
-import { encodeStarted, type ReplyAddress } from "../calls/wire/reply_message.ts";
+import { encodeProgress, encodeStarted, type ReplyAddress } from "../calls/wire/reply_message.ts";
+import { mayHaveCanvas, readCanvas } from "../calls/wire/signature.ts";
 import { decodeTask, type ReceivedTask } from "../calls/wire/task_message.ts";
 import type { AttemptEnd, AttemptRequest, RunOptions } from "../isolates/attempt.ts";
 import type { JobEventPublisher } from "../jobs/event_publisher.ts";
-import { jobRequest } from "../jobs/job_message.ts";
 import type { RecorderPresence } from "../jobs/recorder_presence.ts";
 import { type Clock, systemClock, type Timer } from "../lifecycle/clock.ts";
 import type { TaskDescriptor } from "../tasks/descriptor.ts";
-import type { Progress } from "../tasks/progress.ts";
 import { admit } from "./admission.ts";
 import { AnswerGroups } from "./answer_groups.ts";
-import { JobStory } from "./job_story.ts";
+import { bodyText } from "./body_text.ts";
+import { FollowUps } from "./follow_ups.ts";
 import type { LookAhead } from "./look_ahead.ts";
 import type { Revocations } from "./revocations.ts";
+import { progressTeller, type RecordedJob, recordedJob } from "./recorded_job.ts";
 import { settle, type Settlement } from "./settlement.ts";
-import { type RecordedJob, Settler } from "./settler.ts";
+import { Settler } from "./settler.ts";
 
 const log = getLogger(["coxswain", "worker"]);
 
@@ -53,6 +54,8 @@ export interface ExecutorOptions {
   readonly revocations: Revocations;
   /** Whether another live worker announces a task on a queue. */
   readonly isServedElsewhere: (task: string, queue: string) => boolean;
+  /** The queue that a task of any worker of ours is announced on. */
+  readonly queueOf: (task: string) => string | undefined;
   readonly node: string;
   /** Most bytes that a compressed body may inflate to. */
   readonly maxBodyBytes: number;
@@ -115,18 +118,6 @@ interface Running {
 
 const decoder = new TextDecoder("utf-8", { fatal: true });
 
-/** @throws InflateError, TypeError when it is not UTF-8. */
-async function bodyText(bytes: Uint8Array, isCompressed: boolean, max: number): Promise<string> {
-  return decoder.decode(isCompressed ? await decompress(bytes, max) : bytes);
-}
-
-function progressTeller({ story }: RecordedJob, { events }: Pick<ExecutorOptions, "events">) {
-  return (progress: Progress) => {
-    const event = story.progress(progress);
-    if (event !== undefined) events.tell(event);
-  };
-}
-
 export class Executor {
   readonly #options: ExecutorOptions;
   readonly #clock: Clock;
@@ -150,6 +141,14 @@ export class Executor {
       broker: options.broker,
       events: options.events,
       recorder: options.recorder,
+      followUps: new FollowUps({
+        broker: options.broker,
+        node: options.node,
+        tasks: options.tasks,
+        queueOf: options.queueOf,
+        maxBodyBytes: options.maxBodyBytes,
+        clock: this.#clock,
+      }),
       node: options.node,
       clock: this.#clock,
       onIdle: () => this.#checkIdle(),
@@ -254,12 +253,14 @@ export class Executor {
       present.delivery = delivery;
       return;
     }
-    const address = task.replyTo === undefined || task.replyTo === "" ? undefined : {
+    const isAnswered = task.replyTo !== undefined && task.replyTo !== "" && !task.ignoresResult;
+    const address = !isAnswered ? undefined : {
       id: task.id,
       replyTo: task.replyTo,
       correlationId: task.correlationId,
       mayCompress: task.isCompressed || task.isOurs,
       node,
+      ...(task.isOurs ? {} : { celeryTask: task.task }),
     };
     const descriptor = tasks.get(task.task);
     const job = task.isRecorded ? this.#recordedJob(delivery, task) : undefined;
@@ -287,9 +288,12 @@ export class Executor {
         return this.#dispatch();
       case "wait": {
         const again = () => this.#admit(delivery, task, false);
-        return task.isRecorded
-          ? this.#settler.delay(settled, admission.waitMs, again)
-          : this.#settler.after(admission.waitMs, delivery, again, task);
+        if (task.kind === "call") {
+          return this.#settler.after(admission.waitMs, delivery, again, task);
+        }
+        // A Celery client's request becomes a job once the recorder keeps it.
+        const kept = { ...settled, job: job ?? this.#recordedJob(delivery, task) };
+        return this.#settler.delay(kept, admission.waitMs, again);
       }
       case "refuse":
         watcher?.settled(task, { kind: "answer", reply: admission.reply }, { descriptor });
@@ -308,18 +312,8 @@ export class Executor {
 
   #recordedJob(delivery: Delivery, task: ReceivedTask): RecordedJob {
     const { node, maxBodyBytes } = this.#options;
-    const { body, properties: { priority } } = delivery.message;
-    return {
-      story: new JobStory({
-        task,
-        queue: delivery.queue,
-        node,
-        redelivered: mayHaveRun(delivery, task),
-        now: () => this.#clock.now(),
-      }),
-      request: async () =>
-        jobRequest(task, priority, await bodyText(body, task.isCompressed, maxBodyBytes)),
-    };
+    const now = () => this.#clock.now();
+    return recordedJob(delivery, task, mayHaveRun(delivery, task), { node, maxBodyBytes, now });
   }
 
   #dispatch(): void {
@@ -377,7 +371,16 @@ export class Executor {
     if (!this.#isStopping) this.#dispatch();
     const isMoreWaiting = this.#options.groupAnswers && this.#waiting.length > 0;
     this.#options.watcher?.settled(task, settlement, { descriptor, runtimeMs: durationMs });
-    this.#answers.add(() => this.#settleHeld(held, settlement), durationMs, isMoreWaiting);
+    const ended = this.#toBeKept(held, settlement, durationMs);
+    this.#answers.add(() => this.#settleHeld(ended, settlement), durationMs, isMoreWaiting);
+  }
+
+  /** A Celery client's request becomes a job once the recorder keeps its next attempt. */
+  #toBeKept(held: Held, settlement: Settlement, durationMs: number): Held {
+    if (settlement.kind !== "retry" || held.job !== undefined) return held;
+    const job = this.#recordedJob(held.delivery, held.task);
+    job.story.begin(this.#clock.now() - durationMs);
+    return { ...held, job };
   }
 
   async #attempt(held: Held, running: Running): Promise<AttemptEnd> {
@@ -392,6 +395,8 @@ export class Executor {
       if (error instanceof InflateError) return { kind: "malformed", reason: error.message };
       return { kind: "malformed", reason: "The body is not UTF-8" };
     }
+    const problem = canvasProblem(task, bytes, body);
+    if (problem !== undefined) return { kind: "malformed", reason: problem };
     const softTimeoutMs = task.softTimeoutMs ?? descriptor.softTimeoutMs;
     return await this.#options.runner.run({
       id: task.id,
@@ -407,13 +412,29 @@ export class Executor {
       headers: task.headers,
     }, {
       signal: running.abort.signal,
-      ...(held.job === undefined ? {} : { onProgress: progressTeller(held.job, this.#options) }),
+      ...this.#progressOptions(held),
       onStart: () => {
         this.#options.watcher?.started(task);
         held.job?.story.begin();
         running.notice = this.#clock.after(STARTED_NOTICE_AFTER_MS, () => this.#tellStarted(held));
       },
     });
+  }
+
+  #progressOptions({ address, job, task }: Held): Pick<RunOptions, "onProgress"> {
+    const { broker, events } = this.#options;
+    const record = job && progressTeller(job, events);
+    if (task.isOurs || address === undefined) {
+      return record === undefined ? {} : { onProgress: record };
+    }
+    return {
+      onProgress: (progress) => {
+        record?.(progress);
+        broker.publish(encodeProgress(address, progress)).then(undefined, (error: unknown) => {
+          log.debug("Progress could not be told: {error}", { callId: task.id, error });
+        });
+      },
+    };
   }
 
   #tellStarted({ address, task, job }: Held): void {
@@ -455,6 +476,12 @@ export class Executor {
   #checkIdle(): void {
     if (this.#runningCount === 0 && this.#settler.isIdle) this.#onIdle?.();
   }
+}
+
+/** Why nothing of what follows the task could be run, where that is so. */
+function canvasProblem(task: ReceivedTask, bytes: Uint8Array, body: string): string | undefined {
+  if (task.isOurs || (!task.isCompressed && !mayHaveCanvas(bytes))) return undefined;
+  return readCanvas(body)?.problem;
 }
 
 /** It is run alone then, for it may be what ended a process. */

@@ -30,10 +30,13 @@ export class JobStory {
     this.#facts = facts;
   }
 
-  /** An attempt begins to run. */
-  begin(): void {
-    const { node, redelivered, now } = this.#facts;
-    this.#run = { node, startedAt: now(), redelivered };
+  /**
+   * An attempt begins to run.
+   * @param startedAt epoch milliseconds; default: now.
+   */
+  begin(startedAt = this.#facts.now()): void {
+    const { node, redelivered } = this.#facts;
+    this.#run = { node, startedAt: Math.floor(startedAt), redelivered };
   }
 
   /** It has run for a while. */

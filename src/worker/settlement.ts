@@ -21,7 +21,7 @@ export type Settlement =
     readonly pauseMs: number;
     readonly headers: Readonly<Record<string, number>>;
   }
-  /** A recorded job: its next attempt comes after a pause, which the recorder keeps where it can. */
+  /** Its next attempt comes after a pause, which the recorder keeps where it can. */
   | { readonly kind: "retry"; readonly pauseMs: number; readonly error: TaskError }
   /** Dead-letter it, tell the sender, then ack. */
   | { readonly kind: "give_up"; readonly reason: string; readonly reply: Reply }
@@ -58,14 +58,14 @@ export function settle(end: AttemptEnd, facts: SettlementFacts): Settlement {
     case "threw": {
       const { error, headers } = end;
       const reply: Reply = { kind: "failed", error, headers };
-      if (task.isRecorded) {
+      if (isJob(task)) {
         return end.rejected ? giveUp(error.message, reply) : retryJob(facts, {
           error,
           afterMs: end.retry?.afterMs,
           reply,
         });
       }
-      const again = end.retry && nextAttempt(task, facts.descriptor, end.retry.afterMs);
+      const again = end.retry && nextAttempt(task, facts.descriptor, error, end.retry.afterMs);
       return again ?? answer(reply);
     }
     case "malformed":
@@ -78,7 +78,7 @@ export function settle(end: AttemptEnd, facts: SettlementFacts): Settlement {
       });
     case "timed_out": {
       const reply: Reply = { kind: "timed_out", limitMs: end.limitMs };
-      if (!task.isRecorded) return answer(reply);
+      if (!isJob(task)) return answer(reply);
       const message = `It ran past its limit of ${formatDuration(end.limitMs)} and was stopped`;
       const policy = facts.descriptor.retry ?? DEFAULT_RETRY;
       return policy.onTimeout
@@ -102,10 +102,15 @@ export function settle(end: AttemptEnd, facts: SettlementFacts): Settlement {
   }
 }
 
+/** Jobs follow the retry policy by themselves; a Celery client's request only where its task asks. */
+function isJob({ isRecorded, isOurs }: ReceivedTask): boolean {
+  return isRecorded && isOurs;
+}
+
 /** It ended with its isolate. */
 function stopped(facts: SettlementFacts, error: TaskError): Settlement {
   const reply: Reply = { kind: "failed", error, headers: {} };
-  return facts.task.isRecorded ? retryJob(facts, { error, reply }) : answer(reply);
+  return isJob(facts.task) ? retryJob(facts, { error, reply }) : answer(reply);
 }
 
 function diedAlone(
@@ -157,12 +162,16 @@ function retryJob(
 function nextAttempt(
   task: ReceivedTask,
   descriptor: TaskDescriptor,
+  error: TaskError,
   afterMs: number | undefined,
 ): Settlement | undefined {
   const policy = descriptor.retry ?? DEFAULT_RETRY;
-  if (task.retries >= policy.limit) return undefined;
-  const pauseMs = afterMs ?? pauseBefore(policy, task.retries);
-  return { kind: "try_again", pauseMs, headers: { retries: task.retries + 1 } };
+  const retries = Math.max(0, task.retries + 1 - task.firstAttempt);
+  if (retries >= policy.limit) return undefined;
+  const pauseMs = afterMs ?? pauseBefore(policy, retries);
+  return task.isOurs
+    ? { kind: "try_again", pauseMs, headers: { retries: task.retries + 1 } }
+    : { kind: "retry", pauseMs, error };
 }
 
 /** Up to a tenth longer, so that what failed together does not come back together. */

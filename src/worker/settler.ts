@@ -8,15 +8,22 @@ import { PublishRefusedError } from "../broker/errors.ts";
 import type { Delivery, Message } from "../broker/message.ts";
 import { publishPatiently } from "../broker/publish_patiently.ts";
 import { DEAD_LETTERS_QUEUE } from "../broker/topology.ts";
-import { COX } from "../calls/wire/names.ts";
-import { encodeReply, type Reply, type ReplyAddress } from "../calls/wire/reply_message.ts";
+import { COX, wireInstant } from "../calls/wire/names.ts";
+import {
+  encodeReply,
+  encodeRetrying,
+  type Reply,
+  type ReplyAddress,
+} from "../calls/wire/reply_message.ts";
 import { deadLetter, type ReceivedTask, republished } from "../calls/wire/task_message.ts";
 import type { JobEventPublisher } from "../jobs/event_publisher.ts";
-import type { JobEvent, JobRequest } from "../jobs/job_event.ts";
+import type { JobEvent } from "../jobs/job_event.ts";
 import type { RecorderPresence } from "../jobs/recorder_presence.ts";
 import type { Clock } from "../lifecycle/clock.ts";
-import type { JobStory } from "./job_story.ts";
+import type { TaskError } from "../tasks/task_error.ts";
 import { bury } from "./dead_letters.ts";
+import type { FollowUps } from "./follow_ups.ts";
+import type { RecordedJob } from "./recorded_job.ts";
 import type { Settlement } from "./settlement.ts";
 
 const log = getLogger(["coxswain", "worker"]);
@@ -34,6 +41,7 @@ export interface SettlerOptions {
   /** Where job events go, and who keeps delays. */
   readonly events: Pick<JobEventPublisher, "publish" | "tell">;
   readonly recorder: Pick<RecorderPresence, "isThere">;
+  readonly followUps: Pick<FollowUps, "after">;
   readonly node: string;
   readonly clock: Clock;
   /** One more delivery is held for a later moment. */
@@ -53,13 +61,6 @@ export interface Settled {
   readonly address: ReplyAddress | undefined;
   /** Of a recorded job. */
   readonly job?: RecordedJob;
-}
-
-/** What a recorded job is settled with besides. */
-export interface RecordedJob {
-  readonly story: JobStory;
-  /** What its message asks, for who publishes the next one. */
-  readonly request: () => Promise<JobRequest | undefined>;
 }
 
 /** A delivery that is held for a later moment. */
@@ -159,6 +160,7 @@ export class Settler {
     const { delivery, task, job } = settled;
     const dueAt = this.#options.clock.now() + pauseMs;
     const headers = { retries: (task?.retries ?? 0) + 1 };
+    if (task?.isOurs === false) this.#tellRetrying(settled, error);
     this.#keep(
       async () => {
         const request = await job?.request();
@@ -167,9 +169,14 @@ export class Settler {
       delivery,
       () => {
         for (const event of job?.story.keeping(error, dueAt) ?? []) {
-          this.#options.events.tell(event);
+          if (task?.isRecorded) this.#options.events.tell(event);
         }
-        this.settle(settled, { kind: "try_again", pauseMs, headers });
+        if (task?.isOurs !== false) {
+          return this.settle(settled, { kind: "try_again", pauseMs, headers });
+        }
+        // Published at once, as Celery does: whoever takes it holds it until then.
+        const message = { ...headers, eta: wireInstant(dueAt) };
+        this.#finish(delivery, this.#publishAgain(delivery, task, message));
       },
     );
   }
@@ -230,11 +237,25 @@ export class Settler {
     });
   }
 
-  /** Tells the record and whoever waits for an answer. */
-  async #tell({ address, job }: Settled, reply: Reply): Promise<void> {
-    if (job === undefined) return await this.#answer(address, reply);
-    await this.#options.events.publish(job.story.ended(reply));
-    await this.#answer(address, reply);
+  /** Has published what follows, then tells the record and whoever waits for an answer. */
+  async #tell({ delivery, task, address, job }: Settled, reply: Reply): Promise<void> {
+    const following = this.#options.followUps.after(delivery, task, reply);
+    const children = following === undefined ? [] : await following;
+    if (job !== undefined && task?.isRecorded) {
+      await this.#options.events.publish(job.story.ended(reply));
+    }
+    await this.#answer(address && children.length > 0 ? { ...address, children } : address, reply);
+  }
+
+  /** A Celery client sees the state RETRY; nothing depends on it. */
+  #tellRetrying({ address }: Settled, error: TaskError): void {
+    if (address === undefined) return;
+    this.#options.broker.publish(encodeRetrying(address, error)).then(
+      undefined,
+      (error: unknown) => {
+        log.debug("A retry could not be told: {error}", { callId: address.id, error });
+      },
+    );
   }
 
   async #answer(address: ReplyAddress | undefined, reply: Reply): Promise<void> {
@@ -265,7 +286,7 @@ export class Settler {
   #publishAgain(
     delivery: Delivery,
     task: ReceivedTask | undefined,
-    headers: Readonly<Record<string, number>>,
+    headers: Readonly<Record<string, number | string>>,
   ): Promise<void> {
     const expiresAt = task?.kind === "call" ? task.expiresAt : undefined;
     const leftMs = expiresAt === undefined ? undefined : expiresAt - this.#options.clock.now();

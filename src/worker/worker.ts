@@ -139,6 +139,7 @@ export class Worker implements Component {
       revocations,
       watcher: tally,
       isServedElsewhere: (task, queue) => nodes.isServedElsewhere(task, queue),
+      queueOf: (task) => nodes.descriptor(task)?.queue,
       node,
       maxBodyBytes: this.#options.maxBodyBytes,
       onPaused: () => this.#consumers?.share(),

@@ -106,6 +106,7 @@ describe("loadConfig() without anything given", () => {
       kind: "amqp",
       url: "amqp://localhost:5672",
       queueType: "classic",
+      plainQueues: ["celery"],
       connectTimeoutMs: 30_000,
     });
     expect(config).not.toHaveProperty("worker");

@@ -40,6 +40,8 @@ const TASK: ReceivedTask = {
   again: false,
   isCompressed: false,
   isOurs: true,
+  celeryHeaders: undefined,
+  ignoresResult: false,
   headers: {},
 };
 const FACTS: AdmissionFacts = {

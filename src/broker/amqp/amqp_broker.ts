@@ -41,6 +41,11 @@ export interface AmqpBrokerOptions {
   /** Shown in RabbitMQ's list of connections. Default "coxswain". */
   readonly name?: string;
   /**
+   * Queues that programs of others declare too, without any arguments: RabbitMQ refuses whoever declares
+   * a queue with other arguments than it has, so here they have none either. Default: none.
+   */
+  readonly plainQueues?: readonly string[];
+  /**
    * Asked for; the broker may lower it. After twice this without a byte it counts as lost here; RabbitMQ
    * takes twice to three times this (rabbit_heartbeat) until it lets go of what a lost node held, a
    * minute with the default of 20 s.
@@ -71,6 +76,7 @@ export function createAmqpBroker(options: AmqpBrokerOptions): Broker {
 class AmqpBroker implements Broker {
   readonly features = FEATURES;
   readonly #clock: Clock;
+  readonly #plainQueues: ReadonlySet<string>;
   readonly #consuming: Link;
   readonly #publishing: Link;
   readonly #publisher: Publisher;
@@ -89,12 +95,14 @@ class AmqpBroker implements Broker {
     url,
     tls,
     name = "coxswain",
+    plainQueues = [],
     heartbeatMs = 20_000,
     frameMaxBytes = 131_072,
     connectTimeoutMs = 5_000,
     clock = systemClock,
   }: AmqpBrokerOptions) {
     this.#clock = clock;
+    this.#plainQueues = new Set(plainQueues);
     const connection: Omit<ConnectionOptions, "name"> = {
       endpoint: parseEndpoint(url),
       tls,
@@ -164,7 +172,8 @@ class AmqpBroker implements Broker {
   }
 
   declareQueue(spec: QueueSpec): Promise<QueueStatus> {
-    return this.#topology.declareQueue(spec);
+    const { name, durable = true } = spec;
+    return this.#topology.declareQueue(this.#plainQueues.has(name) ? { name, durable } : spec);
   }
 
   bind(spec: BindingSpec): Promise<void> {

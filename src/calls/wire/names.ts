@@ -16,6 +16,8 @@ export const COX = {
   /** Hard and soft limit in milliseconds, exact where Celery's `timelimit` has whole seconds. */
   timeoutMs: "cox-timeout-ms",
   softTimeoutMs: "cox-soft-timeout-ms",
+  /** "celery": a message that is published by us for a Celery client, who has its promises. */
+  from: "cox-from",
   /** The message must not run a second time. */
   once: "cox-once",
   /** Attempts that may follow the first, where the sender said so. */

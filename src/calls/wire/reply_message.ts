@@ -3,8 +3,10 @@
  * the queue that the request named. https://docs.celeryq.dev/en/stable/internals/protocol.html
  */
 import type { Delivery, HeaderValue, Message } from "../../broker/message.ts";
+import type { Progress } from "../../tasks/progress.ts";
 import type { TaskError } from "../../tasks/task_error.ts";
 import type { Ending, Outcome, ResultHeaders } from "../outcome.ts";
+import { pythonException } from "./celery_exceptions.ts";
 import { compress, decompress } from "./compression.ts";
 import { COMPRESS_OVER_BYTES, COX, JSON_TYPE, ZLIB } from "./names.ts";
 
@@ -19,6 +21,10 @@ export interface ReplyAddress {
   /** The asker reads compressed replies. */
   readonly mayCompress: boolean;
   readonly node: string;
+  /** Where a Celery client asked: for which task. It is told of errors in Python's names. */
+  readonly celeryTask?: string;
+  /** Where something follows from the task: Celery's `children`, as JSON values. */
+  readonly children?: readonly unknown[];
 }
 
 /** What a caller reads: an ending, news of it, or something that means nothing to it. */
@@ -33,8 +39,10 @@ const NO_HEADERS: ResultHeaders = Object.freeze({});
 
 /** Writes a reply. A large one is compressed, which alone makes this asynchronous. */
 export function encodeReply(address: ReplyAddress, reply: Reply): Message | Promise<Message> {
-  const { status, resultJson, traceback, headers } = celeryResult(reply);
-  const body = encoder.encode(resultBody(address.id, status, resultJson, traceback));
+  const { status, resultJson, traceback, headers } = celeryResult(reply, address.celeryTask);
+  const body = encoder.encode(
+    resultBody(address.id, status, resultJson, traceback, address.children),
+  );
   if (body.length <= COMPRESS_OVER_BYTES || !address.mayCompress) {
     return replyMessage(address, body, headers);
   }
@@ -53,11 +61,54 @@ export function encodeStarted(address: ReplyAddress): Message {
   );
 }
 
+/** Writes that a task failed and will be tried again, as Celery's workers tell it. */
+export function encodeRetrying(
+  address: ReplyAddress,
+  { type, message, stack }: TaskError,
+): Message {
+  const result = exception({ type, args: [message], module: pythonException(type).exc_module });
+  const traceback = JSON.stringify(stack ?? null);
+  return replyMessage(
+    address,
+    encoder.encode(resultBody(address.id, "RETRY", result, traceback)),
+    undefined,
+  );
+}
+
+/** Writes how far an attempt is: the state that Celery's users by custom give to `update_state`. */
+export function encodeProgress(address: ReplyAddress, progress: Progress): Message {
+  const { fraction, message } = progress;
+  const result = JSON.stringify({ fraction, message: message ?? null });
+  return replyMessage(
+    address,
+    encoder.encode(resultBody(address.id, "PROGRESS", result)),
+    undefined,
+  );
+}
+
+/** How a failure looks in a reply, for those who are told of it in another way. */
+export function failureOf(
+  reply: Reply,
+  celeryTask?: string,
+): { readonly exceptionJson: string; readonly traceback: string | undefined } {
+  const { resultJson } = celeryResult(reply, celeryTask);
+  const traceback = reply.kind === "failed" ? reply.error.stack : undefined;
+  return { exceptionJson: resultJson, traceback };
+}
+
 /** The order and spacing are ours; Celery reads any. */
-function resultBody(id: string, status: string, resultJson: string, traceback = "null"): string {
+function resultBody(
+  id: string,
+  status: string,
+  resultJson: string,
+  traceback = "null",
+  children: readonly unknown[] = [],
+): string {
   return `{"task_id":${
     JSON.stringify(id)
-  },"status":"${status}","result":${resultJson},"traceback":${traceback},"children":[]}`;
+  },"status":"${status}","result":${resultJson},"traceback":${traceback},"children":${
+    children.length === 0 ? "[]" : JSON.stringify(children)
+  }}`;
 }
 
 function replyMessage(
@@ -86,8 +137,11 @@ interface CeleryResult {
   readonly headers: Record<string, HeaderValue> | undefined;
 }
 
-/** Celery knows fewer endings than we do: the nearest of its own, and ours in a header. */
-function celeryResult(reply: Reply): CeleryResult {
+/**
+ * Celery knows fewer endings than we do: the nearest of its own, and ours in a header.
+ * @param celeryTask the task that a Celery client asked for.
+ */
+function celeryResult(reply: Reply, celeryTask?: string): CeleryResult {
   switch (reply.kind) {
     case "succeeded":
       return {
@@ -98,9 +152,7 @@ function celeryResult(reply: Reply): CeleryResult {
     case "failed":
       return {
         status: "FAILURE",
-        resultJson: exception(reply.error.type, [reply.error.message], "builtins", {
-          ...(reply.error.issues === undefined ? {} : { cox_issues: reply.error.issues }),
-        }),
+        resultJson: failureResult(reply.error, celeryTask),
         ...(reply.error.stack === undefined
           ? {}
           : { traceback: JSON.stringify(reply.error.stack) }),
@@ -112,46 +164,67 @@ function celeryResult(reply: Reply): CeleryResult {
     case "timed_out":
       return {
         status: "FAILURE",
-        resultJson: exception(
-          "TimeLimitExceeded",
-          [reply.limitMs / 1000],
-          "billiard.exceptions",
-        ),
+        resultJson: exception({
+          type: "TimeLimitExceeded",
+          args: [reply.limitMs / 1000],
+          module: "billiard.exceptions",
+        }),
         headers: { [COX.outcome]: reply.kind, [COX.limitMs]: Math.round(reply.limitMs) },
       };
     case "expired":
     case "cancelled":
       return {
         status: "REVOKED",
-        resultJson: exception(
-          "TaskRevokedError",
-          [reply.kind === "expired" ? "expired" : "terminated"],
-          "celery.exceptions",
-        ),
+        resultJson: exception({
+          type: "TaskRevokedError",
+          args: [reply.kind === "expired" ? "expired" : "terminated"],
+          module: "celery.exceptions",
+        }),
         headers: { [COX.outcome]: reply.kind },
       };
     case "worker_lost":
       return {
         status: "FAILURE",
-        resultJson: exception("WorkerLostError", [reply.message], "billiard.exceptions"),
+        resultJson: exception({
+          type: "WorkerLostError",
+          args: [reply.message],
+          module: "billiard.exceptions",
+        }),
         headers: { [COX.outcome]: reply.kind },
       };
     case "refused":
       return {
         status: "FAILURE",
-        resultJson: exception("ContentDisallowed", [reply.message], "kombu.exceptions"),
+        resultJson: exception({
+          type: "ContentDisallowed",
+          args: [reply.message],
+          module: "kombu.exceptions",
+        }),
         headers: { [COX.outcome]: reply.kind },
       };
   }
 }
 
+function failureResult({ type, message, issues }: TaskError, celeryTask?: string): string {
+  const further = issues === undefined ? {} : { cox_issues: issues };
+  const { exc_type, exc_module } = pythonException(type);
+  if (celeryTask === undefined) {
+    return exception({ type, args: [message], module: exc_module, further });
+  }
+  // It makes its message of the name alone.
+  const args = [exc_type === "NotRegistered" ? celeryTask : message];
+  return exception({ type: exc_type, args, module: exc_module, further });
+}
+
 function exception(
-  type: string,
-  args: readonly (string | number)[],
-  module: string,
-  more: Record<string, unknown> = {},
+  { type, args, module, further = {} }: {
+    readonly type: string;
+    readonly args: readonly (string | number)[];
+    readonly module: string;
+    readonly further?: Readonly<Record<string, unknown>>;
+  },
 ): string {
-  return JSON.stringify({ exc_type: type, exc_message: args, exc_module: module, ...more });
+  return JSON.stringify({ exc_type: type, exc_message: args, exc_module: module, ...further });
 }
 
 function isEmpty(headers: ResultHeaders): boolean {

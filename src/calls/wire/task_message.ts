@@ -3,7 +3,13 @@
  * https://docs.celeryq.dev/en/stable/internals/protocol.html (headers, body triple), and what a
  * Celery 5.2 worker was seen to need: `task`, `id`, the exact content type, a body of three elements.
  */
-import type { Delivery, HeaderValue, Message, MessageProperties } from "../../broker/message.ts";
+import type {
+  Delivery,
+  HeaderValue,
+  Message,
+  MessageHeaders,
+  MessageProperties,
+} from "../../broker/message.ts";
 import type { CallInput } from "../call.ts";
 import { compress } from "./compression.ts";
 import { count } from "./header_values.ts";
@@ -38,6 +44,8 @@ export interface TaskRequest {
   readonly timeoutMs?: number;
   readonly softTimeoutMs?: number;
   readonly once?: boolean;
+  /** What a Celery client's message carried besides, of which this is a further round. */
+  readonly celeryHeaders?: MessageHeaders;
   /** Headers for the task; names that the protocol uses are not allowed (`isTaskHeader`). */
   readonly headers: Readonly<Record<string, string>>;
   readonly origin: string;
@@ -49,7 +57,10 @@ export interface ReceivedTask {
   readonly id: string;
   readonly task: string;
   readonly kind: "call" | "job";
-  /** A job of ours, whose events the recorder reads. A stranger's message has no record. */
+  /**
+   * Its events are recorded: a job of ours, or a Celery client's request once the recorder has kept a
+   * delay of it.
+   */
   readonly isRecorded: boolean;
   readonly replyTo: string | undefined;
   readonly correlationId: string;
@@ -73,6 +84,10 @@ export interface ReceivedTask {
   readonly isCompressed: boolean;
   /** The sender is one of ours, which reads `started` notices and compressed replies. */
   readonly isOurs: boolean;
+  /** The headers of who is not one of ours, as they came. */
+  readonly celeryHeaders: MessageHeaders | undefined;
+  /** Nobody is to be told how it ends. */
+  readonly ignoresResult: boolean;
   readonly headers: Readonly<Record<string, string>>;
 }
 
@@ -103,6 +118,7 @@ export function isTaskHeader(name: string): boolean {
     name !== "x-delivery-count" && name !== "x-acquired-count";
 }
 
+const CELERY = "celery";
 const EMBED = '{"callbacks":null,"errbacks":null,"chain":null,"chord":null}';
 const encoder = new TextEncoder();
 
@@ -118,12 +134,14 @@ function taskMessage(request: TaskRequest, body: Uint8Array, isCompressed: boole
   const { id, expires, timeoutMs, softTimeoutMs, parent, etaAt } = request;
   const headers: Record<string, HeaderValue> = {
     lang: "js",
+    ...request.celeryHeaders,
+    ...(request.celeryHeaders === undefined ? {} : { [COX.from]: CELERY }),
     task: request.task,
     id,
     root_id: parent?.rootId ?? id,
     retries: request.retries ?? 0,
     timelimit: [wholeSeconds(timeoutMs), wholeSeconds(softTimeoutMs)],
-    origin: request.origin,
+    origin: request.celeryHeaders?.origin ?? request.origin,
     [COX.version]: request.version,
     [COX.kind]: request.kind,
   };
@@ -196,6 +214,8 @@ export function decodeTask(delivery: Delivery): DecodedTask {
   const expiresAt = instant(headers.expires);
   if (Number.isNaN(etaAt)) return unusable(`The eta header is not an instant`);
   if (Number.isNaN(expiresAt)) return unusable(`The expires header is not an instant`);
+  const isOurs = (headers[COX.version] !== undefined || headers[COX.kind] !== undefined) &&
+    headers[COX.from] !== CELERY;
   const [hard, soft] = Array.isArray(headers.timelimit) ? headers.timelimit : [];
   return {
     kind: "task",
@@ -220,7 +240,9 @@ export function decodeTask(delivery: Delivery): DecodedTask {
       deaths: count(headers[COX.deaths]),
       again: headers[COX.again] === true,
       isCompressed: compression !== undefined,
-      isOurs: headers[COX.version] !== undefined,
+      isOurs,
+      celeryHeaders: isOurs ? undefined : headers,
+      ignoresResult: !isOurs && headers.ignore_result === true,
       headers: taskHeaders(headers),
     },
   };
@@ -283,7 +305,9 @@ function taskHeaders(
   const found: Record<string, string> = {};
   for (const name in headers) {
     const value = headers[name];
-    if (typeof value === "string" && isTaskHeader(name)) found[name] = value;
+    if (!isTaskHeader(name)) continue;
+    if (typeof value === "string") found[name] = value;
+    else if (typeof value === "number" || typeof value === "boolean") found[name] = String(value);
   }
   return found;
 }

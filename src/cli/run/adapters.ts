@@ -52,9 +52,12 @@ async function embeddedBroker(dataDir: string): Promise<Broker> {
   return openEmbeddedBroker({ dataDir });
 }
 
-async function amqpBroker({ url, tls }: AmqpBrokerConfig, name: string): Promise<Broker> {
+async function amqpBroker(
+  { url, tls, plainQueues }: AmqpBrokerConfig,
+  name: string,
+): Promise<Broker> {
   const { createAmqpBroker } = await import("../../broker/amqp/amqp_broker.ts");
-  return createAmqpBroker({ url, name, ...(tls === undefined ? {} : { tls }) });
+  return createAmqpBroker({ url, name, plainQueues, ...(tls === undefined ? {} : { tls }) });
 }
 
 export async function makeStore(config: StoreConfig, { store }: ThreadEntries): Promise<Store> {

@@ -1,8 +1,8 @@
 /** Settings of the broker: which one, how it is reached, and what is declared on it. */
 import { exchangesReader } from "../exchanges_setting.ts";
 import type { Setting } from "../setting.ts";
-import { choice, duration, port, text, urlOf } from "../value.ts";
-import { BROKER, file, host, NODES, one, structure } from "./rows.ts";
+import { choice, duration, port, queueName, text, urlOf } from "../value.ts";
+import { BROKER, file, host, many, NODES, one, structure } from "./rows.ts";
 
 export const BROKER_SETTINGS = {
   amqpUrl: one({
@@ -80,6 +80,15 @@ export const BROKER_SETTINGS = {
     fallback: "classic" as const,
     help: "kind of queue to declare, the same for all nodes: classic knows priorities, quorum is " +
       "replicated",
+  }),
+  plainQueues: many({
+    group: "Broker",
+    modes: NODES,
+    reader: queueName,
+    separator: ",",
+    flagSeparator: ",",
+    defaultText: "celery",
+    help: "queues that Celery's programs declare too, with commas: durable, without any arguments",
   }),
   connectTimeout: one({
     group: "Broker",

@@ -32,6 +32,7 @@ import { LostGateways, type NodesThere } from "./lost_gateways.ts";
 import { Overdue } from "./overdue.ts";
 import { runPatiently } from "./patient_loop.ts";
 import { RetentionLoop } from "./retention.ts";
+import { answerWaitingClient } from "../waiting_client.ts";
 import { type AnnouncedSchedules, Schedules } from "./schedules.ts";
 import { StoreBatches } from "./store_batches.ts";
 
@@ -330,6 +331,13 @@ export class Recorder implements Component {
   #made(jobs: readonly Job[], events: readonly JobEvent[]): void {
     for (const event of events) {
       if (event.kind !== "published") this.#events.tell(event);
+    }
+    // No worker had its message, so none has answered.
+    const ended = new Set(
+      events.flatMap((event) => "settles" in event && !event.settles ? [event.id] : []),
+    );
+    for (const job of jobs) {
+      if (ended.has(job.id)) void answerWaitingClient(this.#options.broker, job);
     }
     this.#recorded(jobs);
   }
