@@ -220,6 +220,7 @@ export class Executor {
       this.#options.watcher?.settled(held.task, settlement, held);
       this.#settleHeld(held, settlement);
     }
+    this.#settler.hasten(id);
   }
 
   /** Takes nothing more and gives back what has not started. */

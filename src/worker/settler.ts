@@ -69,6 +69,8 @@ interface Paused {
   readonly task: ReceivedTask | undefined;
   /** Epoch milliseconds. */
   readonly dueAt: number;
+  /** Ends the pause as if its time had come. */
+  readonly hasten: () => void;
 }
 
 export class Settler {
@@ -96,6 +98,13 @@ export class Settler {
   *pausedRequests(): Iterable<Paused & { readonly task: ReceivedTask }> {
     for (const { task, ...paused } of this.#paused.values()) {
       if (task !== undefined) yield { task, ...paused };
+    }
+  }
+
+  /** A request's pause ends now: what becomes of it has changed. */
+  hasten(id: string): void {
+    for (const { task, hasten } of [...this.#paused.values()]) {
+      if (task?.id === id) hasten();
     }
   }
 
@@ -203,16 +212,21 @@ export class Settler {
 
   /** Pauses before `then`; when pausing is stopped meanwhile, the delivery is given back instead. */
   after(delayMs: number, delivery: Delivery, then: () => void, task?: ReceivedTask): void {
-    const timer = this.#options.clock.after(delayMs, () => {
-      this.#paused.delete(end);
-      then();
-    });
-    const end = () => {
+    const over = () => {
       timer.cancel();
       this.#paused.delete(end);
+    };
+    const hasten = () => {
+      over();
+      then();
+    };
+    const end = () => {
+      over();
       delivery.nack({ requeue: true });
     };
-    this.#paused.set(end, { delivery, task, dueAt: this.#options.clock.now() + delayMs });
+    const timer = this.#options.clock.after(delayMs, hasten);
+    const dueAt = this.#options.clock.now() + delayMs;
+    this.#paused.set(end, { delivery, task, dueAt, hasten });
     this.#options.onPaused?.();
   }
 
