@@ -5,6 +5,7 @@
  */
 import type { HeaderValue } from "../../broker/message.ts";
 import { parseExactly } from "./exact_json.ts";
+import { elementTexts, isNestedDeeper } from "./json_elements.ts";
 
 /** What a signature says of how its task is to be published. */
 export interface SignatureOptions {
@@ -66,8 +67,10 @@ export interface Canvas {
   readonly problem?: string;
 }
 
-/** Nothing more than this ever comes of a body: deeper ones are a mistake, or an attack. */
-const MAX_DEPTH = 50;
+/** Brackets that may be open at once: deeper bodies are a mistake, or an attack. */
+const MAX_NESTED = 500;
+const TOO_DEEP = `What is to follow it is nested more than ${MAX_NESTED} deep`;
+const NOTHING = { callbacks: [], errbacks: [], chain: [] };
 
 const ENCODER = new TextEncoder();
 /** How bodies end that ask for nothing further: Python's way to write it, and ours. */
@@ -93,18 +96,20 @@ function endsWith(body: Uint8Array, end: Uint8Array): boolean {
 
 /** Reads what a body asks for besides its task; undefined where it is nothing, or not Celery's triple. */
 export function readCanvas(body: string): Canvas | undefined {
-  let triple: unknown;
+  const [, , text, ...more] = elementTexts(body);
+  if (text === undefined || more.length > 0) return undefined;
+  if (isNestedDeeper(text, MAX_NESTED)) return { ...NOTHING, problem: TOO_DEEP };
+  let embed: unknown;
   try {
-    triple = parseExactly(body);
+    embed = parseExactly(text);
   } catch (error) {
     if (error instanceof SyntaxError) return undefined;
     throw error;
   }
-  const embed: unknown = Array.isArray(triple) && triple.length === 3 ? triple[2] : undefined;
   if (!isRecord(embed)) return undefined;
-  const callbacks = list(embed.callbacks).map((one) => signature(one, 0));
-  const errbacks = list(embed.errbacks).map((one) => signature(one, 0));
-  const chain = list(embed.chain).map((one) => signature(one, 0));
+  const callbacks = list(embed.callbacks).map(signature);
+  const errbacks = list(embed.errbacks).map(signature);
+  const chain = list(embed.chain).map(signature);
   const chord = embed.chord !== null && embed.chord !== undefined;
   if (!chord && callbacks.length + errbacks.length + chain.length === 0) return undefined;
   const problem = chord
@@ -114,7 +119,7 @@ export function readCanvas(body: string): Canvas | undefined {
   return { callbacks, errbacks, chain, ...(problem === undefined ? {} : { problem }) };
 }
 
-function signature(raw: unknown, depth: number): Signature {
+function signature(raw: unknown): Signature {
   const fail = (reason: string): Signature => ({
     raw,
     options: isRecord(raw) ? signatureOptions(raw.options) : {},
@@ -122,7 +127,6 @@ function signature(raw: unknown, depth: number): Signature {
     kind: "unsupported",
     reason,
   });
-  if (depth > MAX_DEPTH) return fail(`Its signatures are nested more than ${MAX_DEPTH} deep`);
   if (!isRecord(raw) || typeof raw.task !== "string" || raw.task === "") {
     return fail("One of its signatures has no task");
   }
@@ -130,7 +134,7 @@ function signature(raw: unknown, depth: number): Signature {
   const isImmutable = raw.immutable === true;
   const kwargs = isRecord(raw.kwargs) ? raw.kwargs : {};
   const base = { raw, options, isImmutable };
-  const inner = () => list(kwargs.tasks).map((one) => signature(one, depth + 1));
+  const inner = () => list(kwargs.tasks).map(signature);
   if (isRecord(raw.options) && raw.options.chord !== null && raw.options.chord !== undefined) {
     return fail(NO_CHORDS);
   }
