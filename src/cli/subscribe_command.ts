@@ -1,6 +1,6 @@
 /** `app subscribe`: what is published on channels, one line a message, until it is told to stop. */
 import type { SubscribeConfig } from "../config/config.ts";
-import { parseExactly } from "../http/exact_json.ts";
+import { parseExactly } from "../calls/exact_json.ts";
 import { EXIT } from "./exit_code.ts";
 import { type Output, printable } from "./output.ts";
 import { isRecord } from "./table.ts";

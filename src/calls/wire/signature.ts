@@ -4,7 +4,7 @@
  * https://docs.celeryq.dev/en/stable/userguide/canvas.html, and celery/canvas.py of 5.2.
  */
 import type { HeaderValue } from "../../broker/message.ts";
-import { parseExactly } from "./exact_json.ts";
+import { parseExactly } from "../exact_json.ts";
 import { elementTexts, isNestedDeeper } from "./json_elements.ts";
 
 /** What a signature says of how its task is to be published. */

@@ -4,7 +4,7 @@ import type { Acceptance, JobAcceptor } from "../../jobs/acceptance.ts";
 import type { Clock } from "../../lifecycle/clock.ts";
 import { acceptanceProblem } from "../acceptance_problem.ts";
 import { bad, type Read, readInput, readJson, readText } from "../body.ts";
-import { parseExactly } from "../exact_json.ts";
+import { parseExactly } from "../../calls/exact_json.ts";
 import { type AppEnv, type Fail, patiently, segment } from "../exchange.ts";
 import { MAX_JOBS, readJobElement, readJobRequest } from "../job_requests.ts";
 import { type Problem, problemBody } from "../problems.ts";

@@ -9,7 +9,7 @@ import type { Ending } from "../../calls/outcome.ts";
 import { bad, type Read, readJson, readText } from "../body.ts";
 import { type GivenOptions, queryOptions, readOptions } from "../call_options.ts";
 import { endingProblem } from "../ending_problem.ts";
-import { parseExactly } from "../exact_json.ts";
+import { parseExactly } from "../../calls/exact_json.ts";
 import { type AppEnv, patiently } from "../exchange.ts";
 import { type Problem, problemBody, shortened } from "../problems.ts";
 import { forwardedHeaders } from "../task_headers.ts";
