@@ -45,11 +45,23 @@ export class IsolateGroup<Work> {
     return this.#wanted;
   }
 
-  /** Sets how many should serve, never fewer than before. */
+  /** Sets how many should serve, never fewer than before: see `shrink`. */
   want(count: number): void {
     if (count <= this.#wanted) return;
     this.#wanted = count;
     this.#fill();
+  }
+
+  /** Wants fewer than before. @returns those that are too many, the least busy, to be retired. */
+  shrink(count: number): readonly Member<Work>[] {
+    if (count >= this.#wanted) return [];
+    this.#wanted = count;
+    const byWork = this.#serving.toSorted((a, b) => b.works.size - a.works.size);
+    const target = count + this.#options.spares;
+    const others = [...this.#spares, ...this.#starting];
+    const surplus = [...byWork.slice(count), ...others.slice(Math.max(0, target - count))];
+    for (const member of surplus) this.#remove(member);
+    return surplus;
   }
 
   /** The member with the most room, if any has room. */

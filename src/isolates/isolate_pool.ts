@@ -23,6 +23,8 @@ export class IsolatePool implements Pool, MembersOwner {
   readonly #deadlines: Deadlines;
   readonly #members: PoolMembers;
   readonly #slots: number;
+  /** How many should serve. */
+  #isolates: number;
   readonly #waiting = new WaitingAttempts();
   /** Attempts that hold a slot: they run, or an isolate is being made for them. */
   readonly #active = new Set<PoolAttempt>();
@@ -37,12 +39,19 @@ export class IsolatePool implements Pool, MembersOwner {
     this.#options = options;
     this.#clock = clock;
     this.#slots = slots;
+    this.#isolates = options.isolates;
     this.#deadlines = new Deadlines(clock);
     this.#members = new PoolMembers(options, clock, this.#deadlines, this);
   }
 
   start(): Promise<Definitions> {
     return this.#members.start();
+  }
+
+  resize(isolates: number): void {
+    this.#isolates = isolates;
+    this.#members.resize(isolates);
+    this.onRoomChanged();
   }
 
   get stats(): PoolStats {
@@ -110,7 +119,7 @@ export class IsolatePool implements Pool, MembersOwner {
 
   /** A slot of the node is free; whether an isolate has room for it is another question. */
   get #hasRoom(): boolean {
-    return this.#active.size < this.#options.isolates * this.#slots;
+    return this.#active.size < this.#isolates * this.#slots;
   }
 
   /** Starts what can start. */

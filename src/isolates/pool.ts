@@ -18,6 +18,11 @@ export interface Pool {
   start(): Promise<Definitions>;
   /** Runs an attempt when a slot is free, first come first served. Always resolves. */
   run(request: AttemptRequest, options?: RunOptions): Promise<AttemptEnd>;
+  /**
+   * From now on so many isolates serve, at least 1: more are started, or the least busy end once they
+   * have finished what they run.
+   */
+  resize(isolates: number): void;
   /** How many more attempts would start at once. */
   readonly freeSlots: number;
   readonly stats: PoolStats;

@@ -59,6 +59,8 @@ export class PoolMembers implements MemberEvents<PoolAttempt> {
   readonly #groups: Readonly<Record<Isolation, IsolateGroup<PoolAttempt>>>;
   readonly #lone: LoneMembers;
   readonly #stuck: StuckMembers<PoolMember>;
+  /** How many should serve. */
+  #isolates: number;
   readonly #leftovers: Leftovers;
   readonly #memory: PoolMemory | undefined;
   /** Isolates whose thread or process has not ended. */
@@ -75,6 +77,7 @@ export class PoolMembers implements MemberEvents<PoolAttempt> {
 
   constructor(options: PoolOptions, clock: Clock, deadlines: Deadlines, owner: MembersOwner) {
     this.#options = options;
+    this.#isolates = options.isolates;
     this.#clock = clock;
     this.#deadlines = deadlines;
     this.#owner = owner;
@@ -145,7 +148,16 @@ export class PoolMembers implements MemberEvents<PoolAttempt> {
 
   /** From now on so many processes should serve, if not more. */
   wantProcesses(count: number): void {
-    this.#groups.process.want(Math.min(this.#options.isolates, count));
+    this.#groups.process.want(Math.min(this.#isolates, count));
+  }
+
+  /** From now on so many of each kind may serve; Web Workers all do. */
+  resize(isolates: number): void {
+    this.#isolates = isolates;
+    for (const group of Object.values(this.#groups)) {
+      for (const member of group.shrink(isolates)) member.retire();
+    }
+    if (this.#phase === "serving") this.#groups.worker.want(isolates);
   }
 
   /** One more isolate may be made for one attempt. */
@@ -227,8 +239,8 @@ export class PoolMembers implements MemberEvents<PoolAttempt> {
     if (this.#lone.has(member)) return this.#lone.ready(member);
     this.#groups[member.kind].ready(member);
     if (this.#phase !== "starting") return;
-    const { isolates, spares = 1 } = this.#options;
-    const objection = this.#memory?.objection(member, isolates + spares - 1);
+    const { spares = 1 } = this.#options;
+    const objection = this.#memory?.objection(member, this.#isolates + spares - 1);
     if (objection !== undefined) {
       this.#first.reject(new PoolStartError(objection));
       return void this.stop();
@@ -236,7 +248,7 @@ export class PoolMembers implements MemberEvents<PoolAttempt> {
     this.#phase = "serving";
     for (const warning of warnings) log.warn("{warning}", { warning });
     this.#first.resolve(definitions);
-    this.#groups.worker.want(this.#options.isolates);
+    this.#groups.worker.want(this.#isolates);
   }
 
   onStartFailed(member: PoolMember, reason: string, file: string | undefined): void {

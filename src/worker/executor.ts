@@ -127,6 +127,8 @@ export class Executor {
   readonly #running = new Map<string, Held>();
   /** Attempts that run, counting two of one id twice. */
   #runningCount = 0;
+  /** Attempts that may run at once. */
+  #slots: number;
   readonly #settler: Settler;
   readonly #answers: AnswerGroups;
   #isStopping = false;
@@ -135,6 +137,7 @@ export class Executor {
 
   constructor(options: ExecutorOptions) {
     this.#options = options;
+    this.#slots = options.slots;
     this.#clock = options.clock ?? systemClock;
     this.#answers = new AnswerGroups(this.#clock);
     this.#settler = new Settler({
@@ -207,6 +210,12 @@ export class Executor {
     for (const { task, delivery, dueAt } of this.#settler.pausedRequests()) {
       yield { state: "scheduled", task, delivery, at: dueAt };
     }
+  }
+
+  /** From now on so many attempts may run at once; what runs goes on. */
+  resize(slots: number): void {
+    this.#slots = slots;
+    this.#dispatch();
   }
 
   /** Stops the attempt where it runs; where it waits, it is refused. */
@@ -318,7 +327,7 @@ export class Executor {
   }
 
   #dispatch(): void {
-    while (this.#runningCount < this.#options.slots) {
+    while (this.#runningCount < this.#slots) {
       const held = this.#waiting.shift();
       if (held === undefined) return;
       void this.#run(held);

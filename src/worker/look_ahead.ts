@@ -15,13 +15,18 @@ const SMOOTHING = 1 / 32;
 /** Written by the executor, one for each worker. */
 export class LookAhead {
   readonly #fixed: number | undefined;
-  readonly #slots: number;
+  #slots: number;
   #meanMs = 0;
   #ended = 0;
 
   /** @param setting a number of deliveries, or "auto" to follow the tasks' durations. */
   constructor(setting: number | "auto", slots: number) {
     this.#fixed = setting === "auto" ? undefined : setting;
+    this.#slots = slots;
+  }
+
+  /** The worker has so many slots now. */
+  resize(slots: number): void {
     this.#slots = slots;
   }
 

@@ -72,6 +72,11 @@ export class MessageConsumers {
     return this.#runner.waiting;
   }
 
+  /** From now on so many messages may be handled at once. */
+  resize(slots: number): void {
+    this.#runner.resize(slots);
+  }
+
   get status(): readonly ConsumerStatus[] {
     return this.#options.consumers.flatMap((consumer) => {
       const source = this.#sources.get(consumer.queue);

@@ -74,6 +74,7 @@ export class MessageRunner {
   readonly #lanes: Map<string, Lane>;
   readonly #unwatch: () => void;
   #epoch = 0;
+  #slots: number;
   #running = 0;
   #isStopping = false;
   #onIdle: (() => void) | undefined;
@@ -81,6 +82,7 @@ export class MessageRunner {
   constructor(options: MessageRunnerOptions) {
     const { broker, consumers, node, clock = systemClock, onSettled } = options;
     this.#options = options;
+    this.#slots = options.slots;
     this.#clock = clock;
     this.#ends = new MessageEnds({ broker, node, clock, onSettled, onIdle: () => this.#told() });
     this.#lanes = new Map(consumers.map((descriptor) => [descriptor.queue, {
@@ -101,6 +103,12 @@ export class MessageRunner {
 
   get waiting(): number {
     return this.#sum(({ waiting }) => waiting.length);
+  }
+
+  /** From now on so many may run at once. */
+  resize(slots: number): void {
+    this.#slots = slots;
+    this.#dispatch();
   }
 
   /** Takes a delivery over: it will be settled, whatever becomes of it. Never throws. */
@@ -178,7 +186,7 @@ export class MessageRunner {
 
   /** The consumers take turns: one with many messages does not keep the others from theirs. */
   #dispatch(): void {
-    while (this.#running < this.#options.slots) {
+    while (this.#running < this.#slots) {
       const lane = this.#nextLane();
       const held = lane?.waiting.shift();
       if (lane === undefined || held === undefined) return;

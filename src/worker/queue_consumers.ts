@@ -38,12 +38,14 @@ export class QueueConsumers {
   readonly #options: QueueConsumersOptions;
   readonly #clock: Clock;
   #consuming: readonly Consuming[];
+  #slots: number;
   /** Those that were removed, of which something may not be settled yet. */
   readonly #removed = new Set<ConsumingQueue>();
   #timer: Timer | undefined;
 
   constructor(options: QueueConsumersOptions) {
     this.#options = options;
+    this.#slots = options.slots;
     this.#clock = options.clock ?? systemClock;
     const shares = this.#shares(options.queues.map(() => false));
     this.#consuming = options.queues.map((queue, index) => this.#make(queue, shares[index] ?? 1));
@@ -127,6 +129,12 @@ export class QueueConsumers {
     });
   }
 
+  /** From now on it may hold as much as so many slots need. */
+  resize(slots: number): void {
+    this.#slots = slots;
+    this.share();
+  }
+
   /** Divides what may be held anew: on and on by itself, and when more may be. */
   share(): void {
     const quietSince = this.#clock.monotonic() - QUIET_AFTER_MS;
@@ -141,7 +149,7 @@ export class QueueConsumers {
   }
 
   #shares(active: readonly boolean[]): number[] {
-    const { slots, lookAhead, paused } = this.#options;
-    return sharePrefetch(slots + lookAhead.value + paused(), active);
+    const { lookAhead, paused } = this.#options;
+    return sharePrefetch(this.#slots + lookAhead.value + paused(), active);
   }
 }

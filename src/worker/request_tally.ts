@@ -10,10 +10,15 @@ import type { TaskDescriptor } from "../tasks/descriptor.ts";
 import type { RequestWatcher } from "./executor.ts";
 import type { Settlement } from "./settlement.ts";
 
+/** Requests that come again and are remembered; then they may be told of once more. */
+const MAX_AGAIN = 10_000;
+
 /** Written by the executor. Costs a look-up a request while no events are told. */
 export class RequestTally implements RequestWatcher {
   readonly #byTask = new Map<string, number>();
   #events: EventSender | undefined;
+  /** Ids of requests that came again, and were told of. */
+  readonly #again = new Set<string>();
   #processed = 0;
 
   /** Requests taken since the start. */
@@ -31,6 +36,7 @@ export class RequestTally implements RequestWatcher {
   }
 
   received(task: ReceivedTask, delivery: Delivery, descriptor: TaskDescriptor | undefined): void {
+    if (delivery.redelivered && this.#wasTold(task.id)) return;
     this.#processed++;
     this.#byTask.set(task.task, (this.#byTask.get(task.task) ?? 0) + 1);
     if (!this.#events?.tellsTasks) return;
@@ -38,6 +44,14 @@ export class RequestTally implements RequestWatcher {
       ? { args: REDACTED, kwargs: REDACTED }
       : inputText(task, delivery);
     this.#events.task(task.id, { type: "task-received", task, ...input });
+  }
+
+  /** What waits behind long tasks is given back and comes again, several times a second. */
+  #wasTold(id: string): boolean {
+    if (this.#again.has(id)) return true;
+    if (this.#again.size >= MAX_AGAIN) this.#again.clear();
+    this.#again.add(id);
+    return false;
   }
 
   started({ id }: ReceivedTask): void {

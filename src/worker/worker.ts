@@ -32,6 +32,7 @@ import { RequestTally } from "./request_tally.ts";
 import { Revocations } from "./revocations.ts";
 import { RunningQueues } from "./running_queues.ts";
 import { TaskLimits } from "./task_limits.ts";
+import { WorkerRoom } from "./worker_room.ts";
 
 const log = getLogger(["coxswain", "worker"]);
 
@@ -53,6 +54,8 @@ export interface WorkerOptions {
   readonly queueType: "classic" | "quorum";
   /** Attempts that may run at once: isolates × slots. */
   readonly slots: number;
+  /** Isolates that run them. Default: one for each. */
+  readonly isolates?: number;
   readonly lookAhead: number | "auto";
   /** Whether the broker is reached over a network, where answers are worth grouping. */
   readonly groupAnswers: boolean;
@@ -167,6 +170,14 @@ export class Worker implements Component {
       holds: (queue) => executor.holds(queue),
     });
     this.#consumers = tasks;
+    const room = new WorkerRoom(
+      { isolates: this.#options.isolates ?? slots, slots },
+      (isolates, slots) => {
+        pool.resize(isolates);
+        lookAhead.resize(slots);
+        for (const part of [executor, tasks, messages]) part.resize(slots);
+      },
+    );
     const steering = new QueueSteering(broker, () => [...tasks.sources, ...messages.sources]);
     this.#control = new RemoteControl({
       broker,
@@ -183,10 +194,10 @@ export class Worker implements Component {
       }),
       limits,
       tally,
-      resize: () => "the number of isolates is given when the worker starts: --isolates",
+      resize: (by) => room.resize(by),
       figures: () => ({
         isolates: pool.stats.isolates,
-        slots,
+        slots: room.slots,
         maxTasksPerIsolate: this.#options.maxTasksPerIsolate,
         prefetch: this.status.consumers.reduce((sum, { prefetch }) => sum + prefetch, 0),
       }),

@@ -82,13 +82,18 @@ export function decodeCommand({ message, unreadable }: Delivery): DecodedCommand
   };
 }
 
-/** Whether a command is for the worker of any of these names. @throws NamePatternError */
+/**
+ * Whether a command is for a worker.
+ * @param name its name among Celery's; `others`: what it may be called besides, not by a pattern.
+ * @throws NamePatternError
+ */
 export function isFor(
   { destination, pattern }: ControlCommand,
-  names: readonly string[],
+  name: string,
+  others: readonly string[] = [],
 ): boolean {
-  if (destination.length > 0) return names.some((name) => destination.includes(name));
-  return pattern === undefined || names.some((name) => matchesName(name, pattern));
+  if (destination.length > 0) return [name, ...others].some((one) => destination.includes(one));
+  return pattern === undefined || matchesName(name, pattern);
 }
 
 /** Whether nobody waits for its answer any more. */

@@ -83,7 +83,7 @@ export class ControlListener {
     const ours = decodeQueueCommand(delivery, node);
     if (ours?.isRemembered) return steer(ours);
     try {
-      if (!isFor(command, [panel.name, node])) return;
+      if (!isFor(command, panel.name, [node])) return;
     } catch (error) {
       if (!(error instanceof NamePatternError)) throw error;
       return log.warn("Passed over command {method}: {reason}", {

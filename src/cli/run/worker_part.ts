@@ -91,6 +91,7 @@ export async function workerMaker(
       exchanges: new Map(config.exchanges.map(({ name, type }) => [name, type])),
       queueType: config.broker.kind === "amqp" ? config.broker.queueType : "classic",
       slots,
+      isolates: settings.isolates,
       lookAhead: settings.lookAhead,
       groupAnswers: config.broker.kind === "amqp",
       maxBodyBytes: MAX_INFLATED_BYTES,
