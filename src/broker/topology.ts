@@ -39,6 +39,11 @@ export const DEAD_EXCHANGE: ExchangeSpec = { name: "cox.dead", type: "headers" }
 export const DEAD_LETTERS_QUEUE: QueueSpec = { name: "cox.dead-letters" };
 /** Dead letters that are too large for a record. */
 export const LARGE_DEAD_LETTERS_QUEUE: QueueSpec = { name: "cox.dead-letters.large" };
+/**
+ * Where Celery's workers answer for jobs, for the recorder. Declared by every node that accepts jobs.
+ * Where nobody records for long, the oldest answers go.
+ */
+export const CELERY_REPLIES_QUEUE: QueueSpec = { name: "cox.celery-replies", maxLength: 1_000_000 };
 /** All recorders of a broker consume it; one whose records nobody may share has it alone. */
 export const RECORDER_LOCK_QUEUE: QueueSpec = { name: "cox.recorder.lock" };
 

@@ -4,7 +4,8 @@
  *
  * A pending call's life: waiting → started (a worker's notice came) → ended. Its own clock ends it
  * where nobody else does: `expires` after its publish while waiting (then it is expiring, until the
- * broker has shown that it would have been heard), limit + margin once started.
+ * broker has shown that it would have been heard), limit + margin once started. A Celery worker sends
+ * no notice: at `expires` workers are asked who has a call that one of them may have.
  */
 import { getLogger } from "@logtape/logtape";
 import type { Broker, PrivateQueue } from "../broker/broker.ts";
@@ -14,9 +15,11 @@ import { CONTROL_EXCHANGE } from "../broker/topology.ts";
 import { type Clock, systemClock, type Timer } from "../lifecycle/clock.ts";
 import type { Component } from "../lifecycle/component.ts";
 import type { TaskDirectory } from "../nodes/announcement.ts";
+import { type Destination, destinationOf, NO_ROUTES, type TaskRoutes } from "../nodes/routes.ts";
 import { newId } from "../platform/ids.ts";
-import type { TaskDescriptor } from "../tasks/descriptor.ts";
 import type { Caller, CallInput, CallOptions } from "./call.ts";
+import { celeryExpiry } from "./celery_expiry.ts";
+import { CeleryInquiry } from "./celery_inquiry.ts";
 import type { Ending } from "./outcome.ts";
 import { encodeRevocation } from "./wire/control_message.ts";
 import { type DecodedReply, decodeReply } from "./wire/reply_message.ts";
@@ -35,14 +38,21 @@ const ANSWER_MARGIN_MS = 2_000;
  * answer was lost on its way.
  */
 const HEARD_LIMIT_MS = 2_000;
-/** Limit of a task that nobody has announced (a call to a named queue). */
+/** Limit of a task that nobody has announced (a call to a named queue), where its caller gives none. */
 const UNKNOWN_TASK_LIMIT_MS = 300_000;
+/**
+ * The broker keeps a call that may be a Celery worker's for so long after it has expired, while it is
+ * asked for: whether it is still in its queue says whether somebody has taken it.
+ */
+const KEPT_IN_QUEUE_MS = 1_500;
 /** Pause before a call that reached no queue is published again, until it expires. */
 const UNROUTABLE_PAUSE_MS = 250;
 
 export interface BrokerCallerOptions {
   readonly broker: Broker;
   readonly directory: TaskDirectory;
+  /** Default: none. */
+  readonly routes?: TaskRoutes;
   readonly node: string;
   readonly version: string;
   /** How long a call may wait for a worker where it does not say, in milliseconds. */
@@ -60,8 +70,10 @@ interface Pending {
   readonly resolve: (ending: Ending) => void;
   /** Monotonic instant at which it expires. */
   readonly expiresAt: number;
+  /** Workers of ours take it: they send notices, and their queue comes back where it is gone. */
+  readonly isOurs: boolean;
   readonly message: Message;
-  state: "waiting" | "started" | "expiring";
+  state: "waiting" | "started" | "asking" | "expiring";
   timer: Timer | undefined;
   republish: Timer | undefined;
 }
@@ -70,6 +82,8 @@ export class BrokerCaller implements Caller, Component {
   readonly #options: BrokerCallerOptions;
   readonly #broker: Broker;
   readonly #clock: Clock;
+  readonly #routes: TaskRoutes;
+  readonly #inquiry: CeleryInquiry;
   readonly #pending = new Map<string, Pending>();
   #replies: PrivateQueue | undefined;
   #loop: Promise<void> | undefined;
@@ -81,6 +95,8 @@ export class BrokerCaller implements Caller, Component {
     this.#options = options;
     this.#broker = options.broker;
     this.#clock = options.clock ?? systemClock;
+    this.#routes = options.routes ?? NO_ROUTES;
+    this.#inquiry = new CeleryInquiry(options.broker, this.#clock);
   }
 
   get pending(): number {
@@ -109,6 +125,7 @@ export class BrokerCaller implements Caller, Component {
         message: "This node stopped while the call waited: it may have run",
       });
     }
+    await this.#inquiry.stop();
     await this.#replies?.close();
     await this.#loop;
   }
@@ -125,11 +142,13 @@ export class BrokerCaller implements Caller, Component {
     }
     const away = this.#whyAway();
     if (away !== undefined) return Promise.resolve({ kind: "broker_away", message: away });
-    const descriptor = this.#options.directory.descriptor(task);
-    if (descriptor === undefined && options.queue === undefined) {
-      return this.#callUnknown(task, input, options, signal);
-    }
-    return this.#publish(task, descriptor, input, options, signal);
+    const destination = this.#destination(task, options);
+    if (destination === undefined) return this.#callUnknown(task, input, options, signal);
+    return this.#publish(task, destination, input, options, signal);
+  }
+
+  #destination(task: string, { queue }: CallOptions): Destination | undefined {
+    return destinationOf(task, queue, this.#options.directory.descriptor(task), this.#routes);
   }
 
   /** It may only not be known yet: a front that has just connected waits for announcements. */
@@ -146,30 +165,37 @@ export class BrokerCaller implements Caller, Component {
       const away = this.#whyAway();
       if (away !== undefined) return { kind: "broker_away", message: away };
     }
-    const descriptor = directory.descriptor(task);
-    if (descriptor === undefined) return { kind: "unknown_task", task };
-    return await this.#publish(task, descriptor, input, options, signal);
+    const destination = this.#destination(task, options);
+    if (destination === undefined) return { kind: "unknown_task", task };
+    return await this.#publish(task, destination, input, options, signal);
   }
 
   #publish(
     task: string,
-    descriptor: TaskDescriptor | undefined,
+    { queue, descriptor, isOurs }: Destination,
     input: CallInput,
     options: CallOptions,
     signal: AbortSignal | undefined,
   ): Promise<Ending> {
     const id = newId();
     const expiresMs = options.expiresMs ?? this.#options.expiresMs;
-    const taskLimitMs = descriptor?.timeoutMs ?? UNKNOWN_TASK_LIMIT_MS;
-    const limitMs = Math.min(options.timeoutMs ?? taskLimitMs, taskLimitMs);
+    const limitMs = Math.min(
+      options.timeoutMs ?? descriptor?.timeoutMs ?? UNKNOWN_TASK_LIMIT_MS,
+      descriptor?.timeoutMs ?? Infinity,
+    );
+    // Celery 5.2 cannot try a task again whose message has the header (its `send_task` compares a text
+    // with a number). The broker drops the call, and whoever holds it is told not to run it.
+    const expires = isOurs
+      ? { expires: { at: this.#clock.now() + expiresMs, inMs: Math.ceil(expiresMs) } }
+      : { expirationMs: Math.ceil(expiresMs) + KEPT_IN_QUEUE_MS };
     const request = encodeTask({
       id,
       task,
       input,
       kind: "call",
-      queue: options.queue ?? descriptor?.queue ?? "",
+      queue,
       replyTo: this.#replies?.name ?? "",
-      expires: { at: this.#clock.now() + expiresMs, inMs: Math.ceil(expiresMs) },
+      ...expires,
       timeoutMs: Math.ceil(limitMs),
       headers: options.headers ?? {},
       origin: this.#options.node,
@@ -179,24 +205,22 @@ export class BrokerCaller implements Caller, Component {
       ...(options.once === undefined ? {} : { once: options.once }),
     });
     const expiresAt = this.#clock.monotonic() + expiresMs;
+    const terms = { id, limitMs, expiresAt, isOurs };
     return request instanceof Promise
-      ? request.then((message) => this.#send(id, message, limitMs, expiresAt, signal))
-      : this.#send(id, request, limitMs, expiresAt, signal);
+      ? request.then((message) => this.#send(message, terms, signal))
+      : this.#send(request, terms, signal);
   }
 
   #send(
-    id: string,
     message: Message,
-    limitMs: number,
-    expiresAt: number,
+    terms: Pick<Pending, "id" | "limitMs" | "expiresAt" | "isOurs">,
     signal: AbortSignal | undefined,
   ): Promise<Ending> {
+    const { id, expiresAt } = terms;
     return new Promise<Ending>((resolve) => {
       const onAbort = () => this.#cancel(pending);
       const pending: Pending = {
-        id,
-        limitMs,
-        expiresAt,
+        ...terms,
         message,
         resolve: signal === undefined ? resolve : (ending) => {
           signal.removeEventListener("abort", onAbort);
@@ -211,7 +235,7 @@ export class BrokerCaller implements Caller, Component {
       const expiresInMs = expiresAt - this.#clock.monotonic();
       pending.timer = this.#clock.after(
         expiresInMs + STARTED_NOTICE_AFTER_MS + NOTICE_MARGIN_MS,
-        () => this.#expire(pending),
+        () => pending.isOurs ? this.#expire(pending) : void this.#askForIt(pending),
       );
       this.#handOn(pending);
     });
@@ -250,15 +274,58 @@ export class BrokerCaller implements Caller, Component {
         break;
       case "started":
         // Told again after a redelivery: the second worker has the whole limit once more.
-        pending.state = "started";
-        pending.timer?.cancel();
-        pending.timer = this.#clock.after(
-          pending.limitMs + ANSWER_MARGIN_MS,
-          () => this.#overdue(pending),
-        );
+        this.#started(pending, pending.limitMs);
+        break;
+      case "retrying":
+      case "progress":
+        // However often it tells so, it has no more time than it would have from its start.
+        this.#started(pending, this.#leftMs(pending));
         break;
       case "other":
         break;
+    }
+  }
+
+  #started(pending: Pending, leftMs: number): void {
+    pending.state = "started";
+    pending.timer?.cancel();
+    pending.timer = this.#clock.after(leftMs + ANSWER_MARGIN_MS, () => this.#overdue(pending));
+  }
+
+  /** How long a call may still take that begins when it expires. */
+  #leftMs({ expiresAt, limitMs }: Pending): number {
+    return Math.max(0, expiresAt + limitMs - this.#clock.monotonic());
+  }
+
+  /** It expires, and may be with a worker that sends no notices. */
+  async #askForIt(pending: Pending): Promise<void> {
+    pending.state = "asking";
+    const { routingKey: queue } = pending.message;
+    const [place, status] = await Promise.all([
+      this.#inquiry.find(pending.id),
+      this.#broker.inspectQueue(queue).catch((error: unknown) => {
+        if (!(error instanceof BrokerAwayError)) throw error;
+        // The loss of the connection ends the call.
+        return undefined;
+      }),
+    ]);
+    // It has begun, or ended, meanwhile.
+    if (pending.state !== "asking" || !this.#pending.has(pending.id)) return;
+    switch (celeryExpiry(place, status)) {
+      case "runs":
+        return this.#started(pending, pending.limitMs);
+      case "unknown":
+        return this.#started(pending, this.#leftMs(pending));
+      case "expired":
+        return this.#expire(pending);
+      case "no_result":
+        this.#revoke(pending);
+        this.#end(pending, {
+          kind: "outcome_unknown",
+          message: `A worker took the call from queue "${queue}", and no worker has it any more: ` +
+            "the task keeps its result to itself (ignore_result, Ignore, Reject), its results do " +
+            "not go over rpc://, or its worker was lost",
+        });
     }
   }
 
@@ -322,6 +389,9 @@ export class BrokerCaller implements Caller, Component {
   #returned(message: Message): void {
     const pending = this.#pending.get(message.properties.correlationId ?? "");
     if (pending === undefined || pending.state === "started") return;
+    if (!pending.isOurs) {
+      return this.#end(pending, { kind: "unknown_queue", queue: message.routingKey });
+    }
     pending.republish = this.#clock.after(UNROUTABLE_PAUSE_MS, () => {
       if (this.#pending.has(pending.id) && this.#clock.monotonic() < pending.expiresAt) {
         this.#handOn(pending);

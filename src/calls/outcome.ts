@@ -24,6 +24,10 @@ export type Ending =
   | Outcome
   /** No live worker announces the task and none is remembered. It was not published. */
   | { readonly kind: "unknown_task"; readonly task: string }
+  /** It was sent to a worker of somebody else's, such as Celery's, which has no such task. */
+  | { readonly kind: "not_registered"; readonly task: string }
+  /** It names a queue, or a route does, that is not there. It was not taken. */
+  | { readonly kind: "unknown_queue"; readonly queue: string }
   /** The workers that took it died, and it must not or may no longer be tried again. */
   | { readonly kind: "worker_lost"; readonly message: string }
   /** The broker connection dropped while it waited: it may have run. */

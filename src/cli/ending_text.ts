@@ -19,6 +19,10 @@ export function describeEnding(task: string, ending: Ending): string {
       return `The call of task "${task}" was cancelled.`;
     case "unknown_task":
       return `No worker serves a task "${task}", nor did one before. "tasks" lists what there is.`;
+    case "not_registered":
+      return `The Celery worker that took it has no task "${task}". It did not run.`;
+    case "unknown_queue":
+      return `There is no queue "${ending.queue}" to send task "${task}" to: its workers declare it.`;
     case "worker_lost":
       return `The worker that ran task "${task}" was lost: ${ending.message}`;
     case "outcome_unknown":

@@ -20,6 +20,8 @@ export const EXIT_CODE_OF_ENDING: Readonly<Record<Ending["kind"], number>> = {
   expired: EXIT.timedOutOrExpired,
   cancelled: EXIT.failed,
   unknown_task: EXIT.wrongUsage,
+  not_registered: EXIT.wrongUsage,
+  unknown_queue: EXIT.wrongUsage,
   worker_lost: EXIT.failed,
   outcome_unknown: EXIT.noBroker,
   unreadable_reply: EXIT.failed,

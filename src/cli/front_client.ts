@@ -227,6 +227,8 @@ function endingOf(task: string, status: number, text: string): Ending {
       return { kind: "cancelled" };
     case "unknown-task":
       return { kind: "unknown_task", task };
+    case "unknown-queue":
+      return { kind: "unknown_queue", queue: String(fields["queue"] ?? "") };
     case "worker-lost":
       return { kind: "worker_lost", message: detail };
     case "outcome-unknown":

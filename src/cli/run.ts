@@ -128,7 +128,7 @@ async function startParts(
     ...(kept === undefined ? {} : { recorder: () => kept.recorder.status }),
   };
   if (config.mode !== "work") {
-    caller = await startCaller(node, broker, nodes, config.calls, id, config.http.maxBodyBytes);
+    caller = await startCaller(node, broker, nodes, config, id, config.http.maxBodyBytes);
     const { createApp } = await import("../http/app.ts");
     const { Channels } = await import("../pubsub/channels.ts");
     const channels = new Channels({ broker, ...config.channels });

@@ -33,6 +33,13 @@ export interface CallsConfig {
   readonly maxPending: number;
 }
 
+/** Tasks whose names fit the pattern go to this queue. */
+export interface RouteConfig {
+  /** With `*` for any characters and `?` for one. */
+  readonly pattern: string;
+  readonly queue: string;
+}
+
 /** Channels of a front. */
 export interface ChannelsConfig {
   readonly maxSubscribers: number;
@@ -158,6 +165,8 @@ interface NodeBase {
   readonly node: NodeIdentity;
   readonly heartbeat: HeartbeatConfig;
   readonly exchanges: readonly ExchangeConfig[];
+  /** The first that fits a task wins. */
+  readonly routes: readonly RouteConfig[];
   readonly log: LogConfig;
 }
 
@@ -237,6 +246,7 @@ export interface CallConfig {
   readonly node: NodeIdentity;
   readonly target: CallTarget;
   readonly calls: CallsConfig;
+  readonly routes: readonly RouteConfig[];
   readonly options: CallSettings;
   /** The result exactly as it came, for programs. */
   readonly json: boolean;

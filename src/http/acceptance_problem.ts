@@ -1,6 +1,7 @@
 /** Which problem it is when a job is not accepted: a new ending fails to compile here first. */
 import type { Acceptance } from "../jobs/acceptance.ts";
 import type { StoreProblem } from "../jobs/job_lookup.ts";
+import { unknownQueue } from "./ending_problem.ts";
 import { type Problem, shortened } from "./problems.ts";
 
 /** What did not end in a job. */
@@ -17,6 +18,8 @@ export function acceptanceProblem(task: string, refusal: Refusal): Problem {
         }", nor did one since this front started`,
         members,
       };
+    case "unknown_queue":
+      return unknownQueue(task, refusal.queue);
     case "conflict":
       return {
         name: "idempotency-conflict",

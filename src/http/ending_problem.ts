@@ -21,7 +21,7 @@ export function endingProblem(task: string, ending: Failure, exposeErrors: boole
     case "timed_out":
       return {
         name: "timed-out",
-        detail: `Task ${name} ran past its limit of ${limit(ending.limitMs)} and was stopped`,
+        detail: `Task ${name} ran past its limit${limit(ending.limitMs)} and was stopped`,
         members: { ...members, limitMs: ending.limitMs },
       };
     case "expired":
@@ -38,6 +38,14 @@ export function endingProblem(task: string, ending: Failure, exposeErrors: boole
         detail: `No worker serves a task ${name}, nor did one since this front started`,
         members,
       };
+    case "not_registered":
+      return {
+        name: "unknown-task",
+        detail: `The Celery worker that took the call has no task ${name}. It did not run`,
+        members,
+      };
+    case "unknown_queue":
+      return unknownQueue(task, ending.queue);
     case "worker_lost":
       return { name: "worker-lost", detail: ending.message, members };
     case "outcome_unknown":
@@ -80,5 +88,15 @@ function failure(
 
 /** The limit comes from a worker's reply: it may be anything. */
 function limit(limitMs: number): string {
-  return Number.isFinite(limitMs) && limitMs >= 0 ? formatDuration(limitMs) : `${limitMs}ms`;
+  return Number.isFinite(limitMs) && limitMs > 0 ? ` of ${formatDuration(limitMs)}` : "";
+}
+
+/** A queue that a request or a route names, and that nobody has declared. */
+export function unknownQueue(task: string, queue: string): Problem {
+  return {
+    name: "unknown-queue",
+    detail: `There is no queue "${shortened(queue)}" to send task "${shortened(task)}" to: ` +
+      "its workers declare it",
+    members: { task, queue },
+  };
 }

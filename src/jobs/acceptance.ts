@@ -32,6 +32,8 @@ export type Acceptance =
   | { readonly kind: "conflict"; readonly id: string; readonly key: string }
   /** No live worker announces the task and none is remembered. */
   | { readonly kind: "unknown_task"; readonly task: string }
+  /** The request names a queue, or a route does, that is not there. */
+  | { readonly kind: "unknown_queue"; readonly queue: string }
   /** A key needs a store, and this node has none. */
   | { readonly kind: "no_store"; readonly message: string }
   | { readonly kind: "store_away"; readonly message: string }

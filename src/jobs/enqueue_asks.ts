@@ -44,6 +44,7 @@ type Refusal = Exclude<Acceptance, { readonly kind: "accepted" | "existing" }>;
 const ERROR_NAMES: Readonly<Record<Refusal["kind"], string>> = {
   conflict: "IdempotencyConflict",
   unknown_task: "UnknownTask",
+  unknown_queue: "UnknownQueue",
   no_store: "NoJobRecords",
   store_away: "StoreAwayError",
   broker_away: "BrokerAwayError",
@@ -58,6 +59,8 @@ function reasonOf(refusal: Refusal): string {
       return `the key ${JSON.stringify(refusal.key)} was used for job ${refusal.id}`;
     case "unknown_task":
       return "no worker serves it, nor did one since this node started";
+    case "unknown_queue":
+      return `there is no queue ${JSON.stringify(refusal.queue)}: its workers declare it`;
     case "too_many_underway":
       return `${refusal.limit} jobs are on their way already`;
     case "no_store":

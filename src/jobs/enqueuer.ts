@@ -15,14 +15,14 @@ import { getLogger } from "@logtape/logtape";
 import type { Broker, PublishResult } from "../broker/broker.ts";
 import { BrokerAwayError, DeclarationError, PublishRefusedError } from "../broker/errors.ts";
 import type { Message } from "../broker/message.ts";
-import { taskQueue } from "../broker/topology.ts";
+import { CELERY_REPLIES_QUEUE, taskQueue } from "../broker/topology.ts";
 import { type Clock, systemClock } from "../lifecycle/clock.ts";
 import type { Component } from "../lifecycle/component.ts";
 import type { TaskDirectory } from "../nodes/announcement.ts";
+import { type Destination, destinationOf, NO_ROUTES, type TaskRoutes } from "../nodes/routes.ts";
 import { newId } from "../platform/ids.ts";
 import { StoreAwayError, StoreRefusedError } from "../store/errors.ts";
 import type { Created, NewJob, Store } from "../store/store.ts";
-import type { TaskDescriptor } from "../tasks/descriptor.ts";
 import type { Acceptance, EnqueueRequest, JobAcceptor } from "./acceptance.ts";
 import { JobEventPublisher } from "./event_publisher.ts";
 import { IDEMPOTENCY_KEPT_MS } from "./idempotency.ts";
@@ -49,6 +49,8 @@ const MAX_CREATED_TOGETHER = 500;
 export interface EnqueuerOptions {
   readonly broker: Broker;
   readonly directory: Pick<TaskDirectory, "descriptor" | "settled" | "isSettled">;
+  /** Default: none. */
+  readonly routes?: TaskRoutes;
   readonly node: string;
   readonly version: string;
   /** Where keys are kept; absent: jobs with keys are refused. */
@@ -62,9 +64,16 @@ export interface EnqueuerOptions {
   readonly clock?: Clock;
 }
 
+/** It was published to a queue of somebody else's that is not there. */
+class UnknownQueueError extends PublishRefusedError {
+  override readonly name = "UnknownQueueError";
+}
+
 interface Draft {
   readonly event: Extract<BeginningEvent, { kind: "accepted" }>;
   readonly isDelayed: boolean;
+  /** Workers of ours take it: their queue is declared where it is gone. */
+  readonly isOurs: boolean;
 }
 
 interface Creation {
@@ -99,6 +108,7 @@ export class Enqueuer implements JobAcceptor, Component {
 
   async start(): Promise<void> {
     await JobEventPublisher.declare(this.#options.broker);
+    await this.#options.broker.declareQueue(CELERY_REPLIES_QUEUE);
   }
 
   /** Nothing is held: what is under way ends with the broker's connection. */
@@ -111,45 +121,55 @@ export class Enqueuer implements JobAcceptor, Component {
   }
 
   accept(request: EnqueueRequest): Promise<Acceptance> {
-    const { directory, maxUnderway } = this.#options;
+    const { maxUnderway } = this.#options;
     if (this.#underway >= maxUnderway) {
       return Promise.resolve({ kind: "too_many_underway", limit: maxUnderway });
     }
     const away = this.#away();
     if (away !== undefined) return Promise.resolve(away);
     this.#underway++;
-    const descriptor = directory.descriptor(request.task);
-    const accepted = descriptor === undefined && request.options?.queue === undefined
+    const destination = this.#destination(request);
+    const accepted = destination === undefined
       ? this.#acceptUnknown(request)
-      : this.#acceptKnown(request, descriptor);
+      : this.#acceptKnown(request, destination);
     return accepted.finally(() => this.#underway--);
+  }
+
+  #destination({ task, options }: EnqueueRequest): Destination | undefined {
+    const { directory, routes = NO_ROUTES } = this.#options;
+    return destinationOf(task, options?.queue, directory.descriptor(task), routes);
   }
 
   /** It may only not be known yet: a front that has just connected waits for announcements. */
   async #acceptUnknown(request: EnqueueRequest): Promise<Acceptance> {
     const { directory } = this.#options;
     if (!directory.isSettled) await directory.settled();
-    const descriptor = directory.descriptor(request.task);
-    return descriptor === undefined
+    const destination = this.#destination(request);
+    return destination === undefined
       ? { kind: "unknown_task", task: request.task }
-      : await this.#acceptKnown(request, descriptor);
+      : await this.#acceptKnown(request, destination);
   }
 
   async #acceptKnown(
     request: EnqueueRequest,
-    descriptor: TaskDescriptor | undefined,
+    destination: Destination,
   ): Promise<Acceptance> {
-    const { store } = this.#options;
+    const { store, broker } = this.#options;
+    const { queue, isOurs } = destination;
     const hasKey = request.idempotency !== undefined || request.options?.uniqueKey !== undefined;
-    const draft = this.#draft(request, descriptor);
+    const draft = this.#draft(request, destination);
     try {
+      // What is published at once is told by the broker where there is no such queue.
+      const isLooked = !isOurs && (hasKey || draft.isDelayed);
+      if (isLooked && await broker.inspectQueue(queue) === undefined) {
+        return { kind: "unknown_queue", queue };
+      }
       if (hasKey) {
         return store === undefined ? NO_STORE : await this.#acceptWithKey(draft, request);
       }
-      return draft.isDelayed
-        ? await this.#acceptLater(draft.event)
-        : await this.#acceptNow(draft.event);
+      return draft.isDelayed ? await this.#acceptLater(draft) : await this.#acceptNow(draft);
     } catch (error) {
+      if (error instanceof UnknownQueueError) return { kind: "unknown_queue", queue };
       if (error instanceof PublishRefusedError || error instanceof DeclarationError) {
         return { kind: "refused", message: error.message };
       }
@@ -164,19 +184,20 @@ export class Enqueuer implements JobAcceptor, Component {
   }
 
   /** @param etaAt where a worker is to hold it until then. */
-  async #acceptNow(event: Draft["event"], etaAt?: number): Promise<Acceptance> {
-    const away = await this.#publishMessage(event, etaAt);
+  async #acceptNow({ event, isOurs }: Draft, etaAt?: number): Promise<Acceptance> {
+    const away = await this.#publishMessage(event, isOurs, etaAt);
     if (away !== undefined) return away;
     this.#options.young?.remember(event);
     await this.#patiently(this.#events.publish(event), event.id);
     return answer(event, etaAt !== undefined);
   }
 
-  async #acceptLater(event: Draft["event"]): Promise<Acceptance> {
+  async #acceptLater(draft: Draft): Promise<Acceptance> {
+    const { event } = draft;
     const etaAt = event.request.terms.etaAt ?? event.at;
     const isRecorded = await this.#isRecorded();
     if (typeof isRecorded === "string") return { kind: "broker_away", message: isRecorded };
-    if (!isRecorded) return await this.#acceptNow(event, etaAt);
+    if (!isRecorded) return await this.#acceptNow(draft, etaAt);
     const scheduled: BeginningEvent = { ...event, kind: "scheduled", dueAt: etaAt };
     if (!await this.#inTime(this.#events.publish(scheduled))) {
       throw new BrokerAwayError("it did not confirm in time");
@@ -197,7 +218,7 @@ export class Enqueuer implements JobAcceptor, Component {
 
   /** Once the store has it, it is accepted, whatever becomes of the broker. */
   async #acceptWithKey(
-    { event, isDelayed }: Draft,
+    { event, isDelayed, isOurs }: Draft,
     { idempotency }: EnqueueRequest,
   ): Promise<Acceptance> {
     const dueAt = isDelayed
@@ -227,14 +248,14 @@ export class Enqueuer implements JobAcceptor, Component {
     }
     // The recorder learns from it when the next job is due, and whoever watches that there is one.
     if (isDelayed) this.#events.tell(scheduled);
-    else await this.#publishCreated(scheduled);
+    else await this.#publishCreated(scheduled, isOurs);
     return answer(event, isDelayed);
   }
 
-  async #publishCreated(scheduled: BeginningEvent): Promise<void> {
+  async #publishCreated(scheduled: BeginningEvent, isOurs: boolean): Promise<void> {
     const { id } = scheduled;
     try {
-      if (await this.#publishMessage(scheduled) !== undefined) return;
+      if (await this.#publishMessage(scheduled, isOurs) !== undefined) return;
       const published = publishedEvent(applyEvent(undefined, scheduled), this.#clock.now());
       await this.#patiently(this.#events.publish(published), id);
     } catch (error) {
@@ -255,11 +276,16 @@ export class Enqueuer implements JobAcceptor, Component {
   }
 
   /**
-   * Publishes a job's message; a queue that is not there is declared as its worker would.
+   * Publishes a job's message; a queue of ours that is not there is declared as its worker would.
+   * Another's is not: declared in our way, its own workers could not declare it in theirs.
    * @returns why nothing was published, or undefined.
    * @throws BrokerAwayError where it may have been taken, PublishRefusedError, DeclarationError.
    */
-  async #publishMessage(event: BeginningEvent, etaAt?: number): Promise<Acceptance | undefined> {
+  async #publishMessage(
+    event: BeginningEvent,
+    isOurs: boolean,
+    etaAt?: number,
+  ): Promise<Acceptance | undefined> {
     const { node, version } = this.#options;
     const written = jobMessage(
       { ...event, firstAttempt: 1, ...event.request },
@@ -271,6 +297,7 @@ export class Enqueuer implements JobAcceptor, Component {
     const away = this.#away();
     if (away !== undefined) return away;
     if (await this.#publish(message) !== "returned") return undefined;
+    if (!isOurs) throw new UnknownQueueError(`There is no queue "${message.routingKey}"`);
     await this.#declare(message.routingKey);
     if (await this.#publish(message) !== "returned") return undefined;
     throw new PublishRefusedError(`The queue "${message.routingKey}" does not take messages`);
@@ -343,15 +370,16 @@ export class Enqueuer implements JobAcceptor, Component {
 
   #draft(
     { task, input, options = {}, headers = {}, idempotency, parent }: EnqueueRequest,
-    descriptor: TaskDescriptor | undefined,
+    { queue, descriptor, isOurs }: Destination,
   ): Draft {
     const now = this.#clock.now();
-    const { queue = descriptor?.queue ?? "", ...terms } = options;
+    const { queue: _named, ...terms } = options;
     const asked: JobRequest = {
       terms: {
         ...terms,
         ...(idempotency === undefined ? {} : { idempotencyKey: idempotency.key }),
         ...(descriptor?.redact === undefined ? {} : { redacted: descriptor.redact }),
+        ...(isOurs ? {} : { replyTo: CELERY_REPLIES_QUEUE.name }),
       },
       payload: { input, headers },
     };
@@ -369,6 +397,7 @@ export class Enqueuer implements JobAcceptor, Component {
         request: asked,
       },
       isDelayed: (options.etaAt ?? 0) > now,
+      isOurs,
     };
   }
 

@@ -2,6 +2,7 @@
 import type { Broker } from "../broker/broker.ts";
 import { type Clock, systemClock } from "../lifecycle/clock.ts";
 import type { TaskDirectory } from "../nodes/announcement.ts";
+import type { TaskRoutes } from "../nodes/routes.ts";
 import { StoreAwayError } from "../store/errors.ts";
 import type { Store } from "../store/store.ts";
 import type { TaskDescriptor } from "../tasks/descriptor.ts";
@@ -14,6 +15,8 @@ import { YoungJobs } from "./young_jobs.ts";
 export interface JobServicesOptions {
   readonly broker: Broker;
   readonly directory: TaskDirectory;
+  /** Default: none. */
+  readonly routes?: TaskRoutes;
   readonly node: string;
   readonly version: string;
   readonly queueType: "classic" | "quorum";
@@ -44,12 +47,14 @@ export function createJobServices(options: JobServicesOptions): JobServices {
   const { broker, directory, node, version, store, queueType, maxUnderway, maxWatches } = options;
   const { clock = systemClock } = options;
   const kept = store === undefined ? {} : { store };
+  const routed = options.routes === undefined ? {} : { routes: options.routes };
   const young = new YoungJobs(clock);
   const lookup = new JobLookup({ ...kept, young, clock });
   return {
     ...(store === undefined ? {} : {
       store,
       operations: new JobOperations({
+        ...routed,
         broker,
         store,
         directory,
@@ -64,6 +69,7 @@ export function createJobServices(options: JobServicesOptions): JobServices {
     lookup,
     acceptor: new Enqueuer({
       ...kept,
+      ...routed,
       broker,
       directory,
       node,

@@ -7,6 +7,7 @@ import type { Broker } from "../broker/broker.ts";
 import { PublishRefusedError } from "../broker/errors.ts";
 import { encodeRevocation } from "../calls/wire/control_message.ts";
 import { type Clock, systemClock } from "../lifecycle/clock.ts";
+import { destinationOf, NO_ROUTES, type TaskRoutes } from "../nodes/routes.ts";
 import { newId } from "../platform/ids.ts";
 import type { Store } from "../store/store.ts";
 import type { TaskDescriptor } from "../tasks/descriptor.ts";
@@ -33,6 +34,8 @@ export interface JobOperationsOptions {
   readonly store: Store;
   /** Which queue a task is taken from; `NodesChannel` is one. */
   readonly directory: { descriptor(task: string): TaskDescriptor | undefined };
+  /** Default: none. */
+  readonly routes?: TaskRoutes;
   /**
    * Finds a job, also one whose record is still on its way. Default: in the store.
    * @throws StoreAwayError
@@ -196,13 +199,14 @@ export class JobOperations {
 
   /** Makes a schedule's job now, besides its firings; also of one that is paused. */
   async runSchedule(name: string): Promise<RunEnding> {
-    const { store, broker, directory } = this.#options;
+    const { store, broker, directory, routes = NO_ROUTES } = this.#options;
     const schedule = (await store.schedules()).find((one) => one.name === name);
     if (schedule === undefined) return { kind: "unknown_schedule", name };
     const id = newId();
     const now = this.#clock.now();
-    const descriptor = directory.descriptor(schedule.task);
-    await this.#record(scheduledJob(schedule, { id, now, descriptor }));
+    const { task } = schedule;
+    const destination = destinationOf(task, undefined, directory.descriptor(task), routes);
+    await this.#record(scheduledJob(schedule, { id, now, destination }));
     await tellDue(broker, now);
     return { kind: "started", id };
   }

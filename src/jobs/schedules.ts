@@ -1,8 +1,8 @@
 /** Schedules as jobs and lists know them: pure. Who fires them is recorder/schedules.ts. */
 import { parseInput } from "../calls/input.ts";
-import { DEFAULT_QUEUE } from "../broker/topology.ts";
+import { CELERY_REPLIES_QUEUE, DEFAULT_QUEUE } from "../broker/topology.ts";
+import type { Destination } from "../nodes/routes.ts";
 import type { StoredSchedule } from "../store/store.ts";
-import type { TaskDescriptor } from "../tasks/descriptor.ts";
 import { describeSpec, nextFiringAt, type ScheduleDescriptor } from "../tasks/schedule.ts";
 import type { BeginningEvent } from "./job_event.ts";
 
@@ -69,29 +69,29 @@ export function problemOfSchedule({ spec, input }: ScheduleDescriptor): string |
 /**
  * The job of one firing, due at once.
  * @param firesAt the instant that it fires for; absent where an operator runs it now.
- * @param descriptor of the task, where a worker has told of it.
+ * @param destination where the task is; undefined: neither a worker nor a route has told so.
  */
 export function scheduledJob(
   { name, task, input }: Pick<StoredSchedule, "name" | "task" | "input">,
-  { id, now, firesAt, descriptor }: {
+  { id, now, firesAt, destination }: {
     readonly id: string;
     readonly now: number;
     readonly firesAt?: number;
-    readonly descriptor: TaskDescriptor | undefined;
+    readonly destination: Destination | undefined;
   },
 ): BeginningEvent {
   return {
     kind: "scheduled",
     id,
     task,
-    queue: descriptor?.queue ?? DEFAULT_QUEUE,
+    queue: destination?.queue ?? DEFAULT_QUEUE,
     createdAt: now,
     attempt: 1,
     seq: Math.floor(now),
     at: now,
     dueAt: now,
     request: {
-      terms: {},
+      terms: destination?.isOurs === false ? { replyTo: CELERY_REPLIES_QUEUE.name } : {},
       payload: {
         input: parseInput(input),
         headers: {

@@ -68,6 +68,7 @@ describe("a reply", () => {
   test("that tells of a start ends nothing", async () => {
     expect(await decodeReply(deliveryOf(encodeStarted(ADDRESS)), LIMIT)).toEqual({
       kind: "started",
+      node: "w1",
     });
   });
 
@@ -94,8 +95,8 @@ describe("decodeReply() on captured Celery results", () => {
     task_failure_custom: "failed",
     task_expires_past: "expired",
     task_hard_time_limit_hit: "timed_out",
-    task_soft_time_limit_hit: "failed",
-    task_unknown: "failed",
+    task_soft_time_limit_hit: "timed_out",
+    task_unknown: "not_registered",
     revoke_before_start: "cancelled",
     revoke_terminate: "cancelled",
     revoke_terminate_sigkill: "cancelled",
@@ -114,7 +115,8 @@ describe("decodeReply() on captured Celery results", () => {
       if (/\bInfinity\b/.test(text)) expect(kind).toBe("unreadable_reply");
       else if (status === "SUCCESS") expect(kind).toBe("succeeded");
       else if (status === "STARTED") expect(kind).toBe("started");
-      else if (status === "RETRY" || status === "PROGRESS") expect(kind).toBe("other");
+      else if (status === "RETRY") expect(kind).toBe("retrying");
+      else if (status === "PROGRESS") expect(kind).toBe("progress");
       else expect(kind).toBe(expected[scenario] ?? "failed");
     },
   );
@@ -126,6 +128,89 @@ describe("decodeReply() on captured Celery results", () => {
     });
     expect(await decodeReply(of("task_failure_builtin"), LIMIT)).toMatchObject({
       ending: { error: { type: "ValueError", message: "boom" } },
+    });
+  });
+});
+
+describe("decodeReply() on what a Celery worker writes", () => {
+  const read = (body: object, properties: object = {}) =>
+    decodeReply(
+      deliveryOf({
+        exchange: "",
+        routingKey: "r",
+        properties: { contentType: "application/json", ...properties },
+        body: new TextEncoder().encode(JSON.stringify({ task_id: "i", traceback: null, ...body })),
+      }),
+      LIMIT,
+    );
+  const failure = (exc_type: string, exc_message: unknown, status = "FAILURE") =>
+    read({ status, result: { exc_type, exc_message, exc_module: "m" } });
+
+  test.each([
+    [["a", 1], "a, 1"],
+    ["text", "text"],
+    [[], ""],
+    [{ code: 7 }, '{"code":7}'],
+    [null, ""],
+  ])("reads the message %j of an exception", (given, message) => {
+    expect(failure("Odd", given)).toEqual({
+      kind: "ending",
+      ending: { kind: "failed", error: { type: "Odd", message }, headers: {} },
+    });
+  });
+
+  test.each(
+    [
+      ["TimeLimitExceeded", [2], "FAILURE", { kind: "timed_out", limitMs: 2_000 }],
+      ["SoftTimeLimitExceeded", [], "FAILURE", { kind: "timed_out", limitMs: 0 }],
+      ["NotRegistered", ["tasks.no"], "FAILURE", { kind: "not_registered", task: "tasks.no" }],
+      ["WorkerLostError", ["died"], "FAILURE", { kind: "worker_lost", message: "died" }],
+      ["TaskRevokedError", ["terminated"], "REVOKED", { kind: "cancelled" }],
+      ["TaskRevokedError", ["expired"], "REVOKED", { kind: "expired" }],
+    ] as const,
+  )("reads %s %j", (type, message, status, ending) => {
+    expect(failure(type, message, status)).toEqual({ kind: "ending", ending });
+  });
+
+  test("reads what ends nothing", () => {
+    expect(failure("Busy", ["later"], "RETRY")).toEqual({
+      kind: "retrying",
+      error: { type: "Busy", message: "later" },
+    });
+    expect(read({ status: "STARTED", result: { pid: 1, hostname: "w@h" } })).toEqual({
+      kind: "started",
+      node: "w@h",
+    });
+    const meta = { current: 1 };
+    expect(read({ status: "PROGRESS", result: meta })).toEqual({
+      kind: "progress",
+      state: "PROGRESS",
+      meta,
+    });
+    expect(read({ status: "PENDING", result: null })).toEqual({ kind: "other" });
+  });
+
+  test.each(["IGNORED", "REJECTED"])("reads that no result will come: %s", (status) => {
+    expect(read({ status, result: null })).toMatchObject({ ending: { kind: "failed" } });
+  });
+
+  test("unwraps kombu's instants, and nothing else", () => {
+    const at = { __type__: "datetime", __value__: "2026-11-21T02:03:04" };
+    const other = { __type__: "mine", __value__: 1 };
+    expect(read({ status: "SUCCESS", result: { at, other, odd: { ...at, more: 1 } } })).toEqual({
+      kind: "ending",
+      ending: {
+        kind: "succeeded",
+        resultJson: JSON.stringify({ at: at.__value__, other, odd: { ...at, more: 1 } }),
+        headers: {},
+      },
+    });
+  });
+
+  test("names a serializer that it does not read", () => {
+    const pickled = { contentType: "application/x-python-serialize" };
+    expect(read({ status: "SUCCESS" }, pickled)).toMatchObject({
+      ending: { kind: "unreadable_reply", message: expect.stringContaining("result_serializer") },
     });
   });
 });

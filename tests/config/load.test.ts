@@ -66,6 +66,7 @@ describe("loadConfig() without anything given", () => {
       node: { id: "desk.local-4f2a9c", graceMs: 25_000 },
       heartbeat: { logEveryMs: 0, broadcastEveryMs: 2_000, exchange: "Heartbeat" },
       exchanges: [],
+      routes: [],
       schedules: [],
       recorder: {
         store: { kind: "sqlite", dataDir: "/here/coxswain-data" },
@@ -571,6 +572,48 @@ describe("loadConfig() reports problems", () => {
   test("more slots than a broker can hold messages for", () => {
     expect(problems("work", { isolates: ["1000"], slots: ["1000"] })).toEqual([
       "1000 isolates with 1000 slots each: at most 50000 slots in all are possible",
+    ]);
+  });
+});
+
+describe("loadConfig() reads routes", () => {
+  test("in their order, from the file, a variable or a flag", () => {
+    const routes = [
+      { pattern: "reports.daily", queue: "fast" },
+      { pattern: "reports.*", queue: "celery" },
+    ];
+    const given = { "reports.daily": "fast", "reports.*": { queue: "celery" } };
+    const text = JSON.stringify(given);
+    expect(loadMode("all", {}, inFile({ routes: given })).routes).toEqual(routes);
+    expect(loadMode("serve", {}, { env: { COX_ROUTES: text } }).routes).toEqual(routes);
+    expect(loadMode("work", { routes: [text] }).routes).toEqual(routes);
+    expect(loadMode("call", { routes: [text] }).routes).toEqual(routes);
+    expect(loadMode("serve", {}).routes).toEqual([]);
+  });
+
+  test("and tells all that is wrong with them at once", () => {
+    const routes = {
+      "": "celery",
+      a: "",
+      b: { queue: "cox.recorder" },
+      c: { queue: "celery", exchange: "x" },
+      d: {},
+      e: 7,
+    };
+    expect(problems("all", {}, inFile({ routes, port: "x" }))).toEqual([
+      expect.stringMatching(/^coxswain\.json: port = x: expected/),
+      'coxswain.json: routes[""]: the pattern must not be empty',
+      'coxswain.json: routes.a = "": the queue must not be empty',
+      expect.stringMatching(
+        /^coxswain\.json: routes\.b\.queue = "cox\.recorder": the queue is res/,
+      ),
+      "coxswain.json: routes.c.exchange: no such member: there is queue",
+      "coxswain.json: routes.d.queue: the queue must be the name of a queue, a text",
+      "coxswain.json: routes.e = 7: the queue must be the name of a queue, a text",
+    ]);
+    expect(problems("serve", {}, inFile({ routes: ["a"] }))).toEqual([
+      "coxswain.json: routes: expected an object of patterns and queues such as " +
+      '{"reports.*": {"queue": "celery"}}',
     ]);
   });
 });

@@ -84,7 +84,10 @@ test("a body is arguments or malformed, with a reason", () => {
 }, LIMIT_MS);
 
 test("a reply is an ending, news, or something else", async () => {
-  const statuses = fc.constantFrom("SUCCESS", "FAILURE", "REVOKED", "STARTED", "PENDING", "");
+  const statuses = fc.constantFrom(
+    ..."SUCCESS FAILURE REVOKED STARTED RETRY IGNORED PROGRESS PENDING".split(" "),
+    "",
+  );
   const replies = fc.tuple(statuses, anyJson, anyJson, anyDelivery).map((
     [status, result, traceback, { message: { properties } }],
   ) =>
@@ -97,7 +100,7 @@ test("a reply is an ending, news, or something else", async () => {
     fc.oneof(anyDelivery, replies),
     async (given) => {
       const decoded = await decodeReply(given, 1_000_000);
-      expect(["ending", "started", "other"]).toContain(decoded.kind);
+      expect(["ending", "started", "retrying", "progress", "other"]).toContain(decoded.kind);
     },
     2_000,
     [DEEP, DEEP_RESULT, DEEP_FAILURE, ODD_TEXTS, ODD_COMPRESSION],

@@ -5,7 +5,7 @@
  * https://docs.celeryq.dev/en/stable/userguide/workers.html#queues-adding-consumers
  */
 import type { Delivery, Message } from "../../broker/message.ts";
-import { CONTROL_EXCHANGE } from "../../broker/topology.ts";
+import { CONTROL_EXCHANGE, CONTROL_REPLY_EXCHANGE } from "../../broker/topology.ts";
 import { JSON_TYPE } from "./names.ts";
 
 /** Do not start these; with `terminate` also stop them where they run. */
@@ -24,6 +24,49 @@ export function encodeRevocation(revocation: Revocation): Message {
     terminate: revocation.terminate,
     signal: "SIGTERM",
   }, null);
+}
+
+/**
+ * Asks all workers, ours and Celery's, which of these requests they have.
+ * https://docs.celeryq.dev/en/stable/userguide/workers.html#inspecting-workers
+ * @param replyKey where `CONTROL_REPLY_EXCHANGE` is to bring the answers.
+ */
+export function encodeTaskQuery(
+  { ids, ticket, replyKey }: {
+    readonly ids: readonly string[];
+    readonly ticket: string;
+    readonly replyKey: string;
+  },
+): Message {
+  return commandMessage("query_task", { ids }, null, {
+    ticket,
+    reply_to: { exchange: CONTROL_REPLY_EXCHANGE.name, routing_key: replyKey },
+  });
+}
+
+/** What a worker has of a request: "ready" is one that it holds until its ETA. */
+export type TaskPlace = "active" | "reserved" | "ready";
+
+export interface TaskQueryAnswer {
+  /** What the question was sent with. */
+  readonly ticket: string | undefined;
+  readonly places: ReadonlyMap<string, TaskPlace>;
+}
+
+/** One worker's answer; undefined for what is none. */
+export function decodeTaskQueryAnswer({ message }: Delivery): TaskQueryAnswer | undefined {
+  const answer = jsonOf(message);
+  if (!isRecord(answer)) return undefined;
+  const places = new Map<string, TaskPlace>();
+  for (const requests of Object.values(answer)) {
+    if (!isRecord(requests)) return undefined;
+    for (const [id, request] of Object.entries(requests)) {
+      const place: unknown = Array.isArray(request) ? request[0] : undefined;
+      if (place === "active" || place === "reserved" || place === "ready") places.set(id, place);
+    }
+  }
+  const ticket = message.properties.headers?.ticket;
+  return { ticket: typeof ticket === "string" ? ticket : undefined, places };
 }
 
 /** Take nothing more from a queue, or take from it again. */
@@ -78,13 +121,7 @@ interface Command {
 
 /** Undefined for all that is not a command, or one for others. */
 function decodeCommand(delivery: Delivery, names: readonly string[]): Command | undefined {
-  let command: unknown;
-  try {
-    command = JSON.parse(decoder.decode(delivery.message.body));
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
-    throw error;
-  }
+  const command = jsonOf(delivery.message);
   if (!isRecord(command)) return undefined;
   const { method, arguments: args } = command;
   const destination: readonly unknown[] = Array.isArray(command.destination)
@@ -94,12 +131,23 @@ function decodeCommand(delivery: Delivery, names: readonly string[]): Command | 
   return isForUs && isRecord(args) ? { method, args, destination } : undefined;
 }
 
+/** Undefined for all that is not JSON. */
+function jsonOf({ body }: Message): unknown {
+  try {
+    return JSON.parse(decoder.decode(body));
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}
+
 function commandMessage(
   method: string,
   args: Readonly<Record<string, unknown>>,
   destination: readonly string[] | null,
+  more: Readonly<Record<string, unknown>> = {},
 ): Message {
-  const command = { method, arguments: args, destination, pattern: null, matcher: null };
+  const command = { method, arguments: args, destination, pattern: null, matcher: null, ...more };
   return {
     exchange: CONTROL_EXCHANGE.name,
     routingKey: "",

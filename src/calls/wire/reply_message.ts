@@ -30,7 +30,12 @@ export interface ReplyAddress {
 /** What a caller reads: an ending, news of it, or something that means nothing to it. */
 export type DecodedReply =
   | { readonly kind: "ending"; readonly ending: Ending }
-  | { readonly kind: "started" }
+  /** `node`: where, as far as its worker tells it. */
+  | { readonly kind: "started"; readonly node?: string }
+  /** A Celery worker tries it again, by itself. */
+  | { readonly kind: "retrying"; readonly error: TaskError }
+  /** It runs, and its task tells what it does, in a state of its own making. */
+  | { readonly kind: "progress"; readonly state: string; readonly meta: unknown }
   | { readonly kind: "other" };
 
 const encoder = new TextEncoder();
@@ -256,9 +261,13 @@ export function decodeReply(
 }
 
 function readReply(delivery: Delivery, body: Uint8Array): DecodedReply {
+  const { contentType = JSON_TYPE } = delivery.message.properties;
+  if (!contentType.startsWith(JSON_TYPE)) {
+    return unreadable(`its content type is ${contentType} (Celery: result_serializer = "json")`);
+  }
   let reply: unknown;
   try {
-    reply = JSON.parse(decoder.decode(body));
+    reply = parseReply(decoder.decode(body));
   } catch (error) {
     return unreadable(`its body is not JSON (${error instanceof Error ? error.message : error})`);
   }
@@ -290,12 +299,44 @@ function replyOf(
     case "FAILURE":
     case "REVOKED":
       return ending(failure(reply, headers));
-    case "STARTED":
-      return { kind: "started" };
-    default:
+    case "STARTED": {
+      const node = isRecord(reply.result) ? reply.result.hostname : undefined;
+      return { kind: "started", ...(typeof node === "string" && node !== "" ? { node } : {}) };
+    }
+    case "RETRY":
+      return { kind: "retrying", error: taskError(reply) };
+    case "IGNORED":
+    case "REJECTED": {
+      const type = status === "IGNORED" ? "Ignored" : "Rejected";
+      const message = "The task ended so that no result will come";
+      return ending({ kind: "failed", error: { type, message }, headers: NO_HEADERS });
+    }
+    case "PENDING":
+    case "RECEIVED":
       return { kind: "other" };
+    default:
+      return { kind: "progress", state: status, meta: reply.result };
   }
 }
+
+/**
+ * Celery 5.3 and later wrap what JSON has no words for, such as instants: here it is the text that
+ * Celery 5.2 writes.
+ * @throws SyntaxError
+ */
+function parseReply(text: string): unknown {
+  if (!text.includes('"__type__"')) return JSON.parse(text);
+  return JSON.parse(
+    text,
+    (_name, value: unknown) =>
+      isRecord(value) && KOMBU_TYPES.has(value.__type__) && Object.keys(value).length === 2
+        ? value.__value__
+        : value,
+  );
+}
+
+/** What kombu's JSON wraps so; others' are left as they are, for they may be the task's own. */
+const KOMBU_TYPES: ReadonlySet<unknown> = new Set(["datetime", "date", "time", "decimal", "uuid"]);
 
 function failure(
   reply: Record<string, unknown>,
@@ -317,6 +358,8 @@ function failure(
       return { kind: "cancelled" };
     case "worker_lost":
       return { kind: "worker_lost", message: error.message };
+    case "not_registered":
+      return { kind: "not_registered", task: error.message };
     case "refused":
       return { kind: "refused", message: error.message };
     default:
@@ -327,7 +370,8 @@ function failure(
 /** The same from a Celery worker, which tells it by the exception alone. */
 function celeryOutcome({ type, message }: TaskError, status: unknown): string {
   if (status === "REVOKED") return message === "expired" ? "expired" : "cancelled";
-  if (type === "TimeLimitExceeded") return "timed_out";
+  if (type === "TimeLimitExceeded" || type === "SoftTimeLimitExceeded") return "timed_out";
+  if (type === "NotRegistered") return "not_registered";
   if (type === "WorkerLostError") return "worker_lost";
   return "failed";
 }

@@ -3,6 +3,7 @@
  * https://docs.celeryq.dev/en/stable/internals/protocol.html (headers, body triple), and what a
  * Celery 5.2 worker was seen to need: `task`, `id`, the exact content type, a body of three elements.
  */
+<<<<<<< Updated upstream
 import type {
   Delivery,
   HeaderValue,
@@ -10,6 +11,10 @@ import type {
   MessageHeaders,
   MessageProperties,
 } from "../../broker/message.ts";
+=======
+import type { Delivery, HeaderValue, Message, MessageProperties } from "../../broker/message.ts";
+import { CELERY_REPLIES_QUEUE } from "../../broker/topology.ts";
+>>>>>>> Stashed changes
 import type { CallInput } from "../call.ts";
 import { compress } from "./compression.ts";
 import { count } from "./header_values.ts";
@@ -41,6 +46,8 @@ export interface TaskRequest {
   readonly parent?: { readonly id: string; readonly rootId: string };
   /** Epoch milliseconds after which nobody may start it, with the same as a duration. */
   readonly expires?: { readonly at: number; readonly inMs: number };
+  /** How long the broker keeps a call in its queue. Default: until it expires. */
+  readonly expirationMs?: number;
   readonly timeoutMs?: number;
   readonly softTimeoutMs?: number;
   readonly once?: boolean;
@@ -171,7 +178,8 @@ function taskMessage(request: TaskRequest, body: Uint8Array, isCompressed: boole
   if (request.priority) properties.priority = request.priority;
   if (request.replyTo !== undefined) properties.replyTo = request.replyTo;
   // Jobs carry the header alone: the broker must never drop one.
-  if (expires !== undefined && request.kind === "call") properties.expirationMs = expires.inMs;
+  const expirationMs = request.expirationMs ?? expires?.inMs;
+  if (expirationMs !== undefined && request.kind === "call") properties.expirationMs = expirationMs;
   return { exchange: "", routingKey: request.queue, properties, body };
 }
 
@@ -224,7 +232,8 @@ export function decodeTask(delivery: Delivery): DecodedTask {
       task,
       kind: headers[COX.kind] === "call" ? "call" : "job",
       isRecorded: headers[COX.kind] === "job",
-      replyTo: properties.replyTo,
+      // What a worker of ours tells of a job is told in events.
+      replyTo: properties.replyTo === CELERY_REPLIES_QUEUE.name ? undefined : properties.replyTo,
       correlationId: properties.correlationId ?? id,
       retries: count(headers.retries),
       retryLimit: whole(headers[COX.retryLimit]),

@@ -9,6 +9,7 @@ import { declareConfigured } from "../../messages/broker_exchanges.ts";
 import type { QueueSources } from "../../messages/broker_queues.ts";
 import { NodesChannel, type NodesChannelOptions } from "../../nodes/nodes_channel.ts";
 import { RosterKeeper, type RosterKeeperOptions } from "../../nodes/roster_keeper.ts";
+import { type TaskRoute, taskRoutes } from "../../nodes/routes.ts";
 import { VERSION } from "../../version.ts";
 import { Node } from "../node.ts";
 import { StartupError } from "../startup_error.ts";
@@ -77,13 +78,17 @@ export async function startCaller(
   node: Node,
   broker: Broker,
   nodes: NodesChannel,
-  { expiresMs, maxPending }: CallsConfig,
+  { calls: { expiresMs, maxPending }, routes }: {
+    readonly calls: CallsConfig;
+    readonly routes: readonly TaskRoute[];
+  },
   id: string,
   maxReplyBytes = MAX_INFLATED_BYTES,
 ): Promise<BrokerCaller> {
   const caller = new BrokerCaller({
     broker,
     directory: nodes,
+    routes: taskRoutes(routes),
     node: id,
     version: VERSION,
     expiresMs,

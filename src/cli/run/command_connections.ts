@@ -35,7 +35,7 @@ export async function openBrokerCaller(
     const connection = await openBroker(node, broker, config.node.id, signal);
     const nodes = nodesChannel(connection, config.node.id);
     await node.start(nodes);
-    const caller = await startCaller(node, connection, nodes, config.calls, config.node.id);
+    const caller = await startCaller(node, connection, nodes, config, config.node.id);
     await nodes.settled(signal);
     return { caller, close: () => node.stopParts(AbortSignal.abort()) };
   } catch (error) {

@@ -5,6 +5,7 @@ import { createJobServices, type JobServices } from "../../jobs/job_services.ts"
 import type { Recorder } from "../../jobs/recorder/recorder.ts";
 import type { NodesChannel } from "../../nodes/nodes_channel.ts";
 import type { RosterKeeper } from "../../nodes/roster_keeper.ts";
+import { taskRoutes } from "../../nodes/routes.ts";
 import { StoreRefusedError } from "../../store/errors.ts";
 import type { Store } from "../../store/store.ts";
 import { VERSION } from "../../version.ts";
@@ -38,6 +39,7 @@ export async function startRecorder(
       broker,
       store,
       nodes,
+      routes: taskRoutes(config.routes),
       node: config.node.id,
       queueType: config.broker.kind === "amqp" ? config.broker.queueType : "classic",
       keepResultsMs,
@@ -66,6 +68,7 @@ export async function startJobs(
     ...(store === undefined ? {} : { store }),
     broker,
     directory,
+    routes: taskRoutes(config.routes),
     node: config.node.id,
     version: VERSION,
     queueType: config.broker.kind === "amqp" ? config.broker.queueType : "classic",

@@ -1,5 +1,6 @@
 /** Settings of the broker: which one, how it is reached, and what is declared on it. */
 import { exchangesReader } from "../exchanges_setting.ts";
+import { routesReader } from "../routes_setting.ts";
 import type { Setting } from "../setting.ts";
 import { choice, duration, port, queueName, text, urlOf } from "../value.ts";
 import { BROKER, file, host, many, NODES, one, structure } from "./rows.ts";
@@ -113,6 +114,15 @@ export const BROKER_SETTINGS = {
     reader: exchangesReader,
     defaultText: "none",
     help: 'exchanges to declare at the start, such as {"orders":"topic"}; best kept in the file',
+  }),
+  routes: structure({
+    group: "Broker",
+    modes: [...NODES, "call"],
+    reader: routesReader,
+    defaultText: "none",
+    help:
+      'queues of tasks that others serve, such as {"reports.*":"celery"}; the first that fits ' +
+      "wins; best kept in the file",
   }),
   data: one({
     group: "Broker",

@@ -10,7 +10,7 @@ import { Alarm } from "../../async/alarm.ts";
 import type { Broker, PublishResult } from "../../broker/broker.ts";
 import { BrokerAwayError, DeclarationError, PublishRefusedError } from "../../broker/errors.ts";
 import type { Message } from "../../broker/message.ts";
-import { taskQueue } from "../../broker/topology.ts";
+import { CELERY_REPLIES_QUEUE, taskQueue } from "../../broker/topology.ts";
 import { COX } from "../../calls/wire/names.ts";
 import type { Clock } from "../../lifecycle/clock.ts";
 import type { Store } from "../../store/store.ts";
@@ -196,6 +196,10 @@ export class DueJobs implements PatientLoop {
       broker.publish(message, { confirm: true, mandatory: true });
     try {
       if (await publish() !== "returned") return { kind: "published" };
+      // Declared in our way, Celery's workers could not declare it in theirs.
+      if (terms?.replyTo === CELERY_REPLIES_QUEUE.name) {
+        return { kind: "refused", reason: `there is no queue "${queue}": its workers declare it` };
+      }
       // No worker of it has ever been there. Theirs would be the same queue.
       log.info("Declared queue {queue}, for a job that is due", { queue, jobId: id });
       await broker.declareQueue(taskQueue(queue, queueType));

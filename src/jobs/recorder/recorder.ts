@@ -17,6 +17,7 @@ import { type Clock, systemClock } from "../../lifecycle/clock.ts";
 import type { Component } from "../../lifecycle/component.ts";
 import { StoreAwayError } from "../../store/errors.ts";
 import type { Store } from "../../store/store.ts";
+import type { TaskRoutes } from "../../nodes/routes.ts";
 import { JobEventPublisher } from "../event_publisher.ts";
 import { isFinal, type Job } from "../job.ts";
 import type { JobEvent } from "../job_event.ts";
@@ -51,6 +52,8 @@ export interface RecorderOptions {
   /** Not open; the recorder opens it once it may, and closes it. */
   readonly store: Store;
   readonly nodes: AnnouncedSchedules;
+  /** Where schedules' jobs go that no worker announces. Default: nowhere but to the default queue. */
+  readonly routes?: TaskRoutes;
   readonly node: string;
   /** Kind of queue to declare where a job is due that no worker has ever been there for. */
   readonly queueType: "classic" | "quorum";
@@ -122,6 +125,7 @@ export class Recorder implements Component {
     this.#schedules = new Schedules({
       store,
       nodes,
+      ...(options.routes === undefined ? {} : { routes: options.routes }),
       clock,
       made: () => this.#due.expect(clock.now()),
     });

@@ -8,6 +8,7 @@
 import { getLogger } from "@logtape/logtape";
 import { Alarm } from "../../async/alarm.ts";
 import type { Clock } from "../../lifecycle/clock.ts";
+import { destinationOf, NO_ROUTES, type TaskRoutes } from "../../nodes/routes.ts";
 import { newId } from "../../platform/ids.ts";
 import type { Store, StoredSchedule } from "../../store/store.ts";
 import type { TaskDescriptor } from "../../tasks/descriptor.ts";
@@ -32,6 +33,8 @@ export interface AnnouncedSchedules {
 export interface SchedulesOptions {
   readonly store: Store;
   readonly nodes: AnnouncedSchedules;
+  /** Default: none. */
+  readonly routes?: TaskRoutes;
   readonly clock: Clock;
   /** A job was made that is due at once. */
   readonly made: () => void;
@@ -120,7 +123,7 @@ export class Schedules implements PatientLoop {
   }
 
   async #fire(schedule: StoredSchedule, dueAt: number, now: number): Promise<void> {
-    const { store, nodes, made } = this.#options;
+    const { store, nodes, routes = NO_ROUTES, made } = this.#options;
     const { name, spec, task, lastJobId } = schedule;
     const nextAt = nextFiringAt(spec, now);
     const [last] = lastJobId === undefined ? [] : await store.getMany([lastJobId]);
@@ -139,7 +142,7 @@ export class Schedules implements PatientLoop {
       id,
       now,
       firesAt: dueAt,
-      descriptor: nodes.descriptor(task),
+      destination: destinationOf(task, undefined, nodes.descriptor(task), routes),
     });
     if (!(await store.fireSchedule(name, dueAt, nextAt, job))) return;
     log.debug("Schedule {name} has fired", { name, task, jobId: id, lateMs: now - dueAt });
