@@ -3,7 +3,6 @@
  * https://docs.celeryq.dev/en/stable/internals/protocol.html (headers, body triple), and what a
  * Celery 5.2 worker was seen to need: `task`, `id`, the exact content type, a body of three elements.
  */
-<<<<<<< Updated upstream
 import type {
   Delivery,
   HeaderValue,
@@ -11,10 +10,7 @@ import type {
   MessageHeaders,
   MessageProperties,
 } from "../../broker/message.ts";
-=======
-import type { Delivery, HeaderValue, Message, MessageProperties } from "../../broker/message.ts";
 import { CELERY_REPLIES_QUEUE } from "../../broker/topology.ts";
->>>>>>> Stashed changes
 import type { CallInput } from "../call.ts";
 import { compress } from "./compression.ts";
 import { count } from "./header_values.ts";
