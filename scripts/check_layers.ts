@@ -94,7 +94,7 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
   ],
   // Files that are watched while a node is developed.
   watch: ["lifecycle", "platform"],
-  config: ["reserved_names.ts", "tasks", "lifecycle", "platform", "observe"],
+  config: ["reserved_names.ts", "devices", "tasks", "lifecycle", "platform", "observe"],
   cli: EVERYTHING_BUT_ADAPTERS,
   // The composition root; one file of it names adapters.
   "cli/run.ts": ["cli/run", "cli/run/adapters.ts", ...EVERYTHING_BUT_ADAPTERS],

@@ -35,6 +35,8 @@ export { heartbeat } from "./tasks/periodic.ts";
 export type { PeriodicOptions, TaskHeartbeat } from "./tasks/periodic.ts";
 export { exchanges } from "./tasks/exchanges.ts";
 export type { Exchanges, PublishOptions } from "./tasks/exchanges.ts";
+export { devices } from "./tasks/devices.ts";
+export type { Devices, SendOptions } from "./tasks/devices.ts";
 export { DefinitionError, Interruption, Reject, ResultError, Retry } from "./tasks/errors.ts";
 export type { InterruptionCause, RetryRequest } from "./tasks/errors.ts";
 export { cron, every } from "./tasks/scheduling.ts";

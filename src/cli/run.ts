@@ -26,6 +26,7 @@ import {
   startCaller,
   startExplained,
 } from "./run/broker_parts.ts";
+import { startCommands, startDevices } from "./run/device_part.ts";
 import { startJobs, startRecorder } from "./run/record_parts.ts";
 import {
   type RunningWorker,
@@ -103,7 +104,11 @@ async function startParts(
   await node.start(watch);
   const jobs = await startJobs(node, config, broker, nodes, kept?.store);
   kept?.recorder.watch(jobs.recorded);
+  const devices = config.mode === "work"
+    ? undefined
+    : await startDevices(node, { broker, id, config, heartbeat, roster });
   if (config.mode !== "serve") {
+    const commands = devices ?? await startCommands(node, broker);
     const make = await workerMaker(
       node,
       config,
@@ -113,6 +118,7 @@ async function startParts(
       heartbeat,
       exchanges,
       jobs,
+      commands,
     );
     worker = watching === undefined
       ? await startWorker(node, make().worker)
@@ -137,6 +143,8 @@ async function startParts(
       caller,
       channels,
       jobs,
+      ...(devices === undefined ? {} : { devices, deviceCommands: devices }),
+      ...(kept === undefined ? {} : { deviceRecords: kept.store }),
       directory: nodes,
       nodes: roster,
       exchanges,

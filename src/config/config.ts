@@ -53,6 +53,24 @@ export interface ChannelsConfig {
   };
 }
 
+/** The gateway of a front. */
+export interface DevicesConfig {
+  readonly host: string;
+  /** 0: any free port. */
+  readonly port: number;
+  /** Somebody chose the port: where it is taken, that is a mistake. */
+  readonly isPortGiven: boolean;
+  /** Who may call itself what; absent: devices are called by their addresses. */
+  readonly tokens?: readonly { readonly id: string; readonly token: string }[];
+  readonly tls?: KeyPair;
+  readonly maxLineBytes: number;
+  readonly maxConnections: number;
+  /** Of one remote address. */
+  readonly maxPerAddress: number;
+  /** How long nothing may come of a device; 0: for ever. */
+  readonly idleMs: number;
+}
+
 /** PEM texts, read from the files that were named. */
 export interface TlsConfig {
   /** Certificate authorities to trust instead of the system's. */
@@ -191,6 +209,8 @@ export interface AllConfig extends NodeBase {
   readonly http: HttpConfig;
   readonly calls: CallsConfig;
   readonly channels: ChannelsConfig;
+  /** Absent: no device can connect. */
+  readonly devices?: DevicesConfig;
   readonly worker: WorkerConfig;
 }
 
@@ -201,6 +221,8 @@ export interface ServeConfig extends NodeBase {
   readonly http: HttpConfig;
   readonly calls: CallsConfig;
   readonly channels: ChannelsConfig;
+  /** Absent: no device can connect. */
+  readonly devices?: DevicesConfig;
 }
 
 /** A worker: nothing of the web part is in it, but for its health port where one is asked for. */

@@ -27,6 +27,7 @@ import type {
   WorkerConfig,
 } from "./config.ts";
 import { isLoopback } from "../platform/loopback.ts";
+import { devicesSection } from "./device_section.ts";
 import type { Draft } from "./draft.ts";
 import { flagOf } from "./setting.ts";
 import { SETTINGS_FILE } from "./settings.ts";
@@ -46,6 +47,7 @@ export function buildConfig(mode: Mode, draft: Draft, surroundings: Surroundings
     case "all": {
       const broker = brokerSection(draft, surroundings);
       const tokens = frontTokens(draft);
+      const devices = devicesSection(draft);
       return {
         mode,
         node: nodeSection(draft, surroundings),
@@ -60,12 +62,14 @@ export function buildConfig(mode: Mode, draft: Draft, surroundings: Surroundings
         http: httpSection(draft, tokens),
         calls: callsSection(draft),
         channels: channelsSection(draft),
+        ...(devices === undefined ? {} : { devices }),
         worker: workerSection(draft, surroundings),
       };
     }
     case "serve": {
       const broker = amqpSection(draft);
       const tokens = frontTokens(draft);
+      const devices = devicesSection(draft);
       return {
         mode,
         node: nodeSection(draft, surroundings),
@@ -80,6 +84,7 @@ export function buildConfig(mode: Mode, draft: Draft, surroundings: Surroundings
         http: httpSection(draft, tokens),
         calls: callsSection(draft),
         channels: channelsSection(draft),
+        ...(devices === undefined ? {} : { devices }),
       };
     }
     case "work": {

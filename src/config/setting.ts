@@ -3,7 +3,16 @@ import type { Mode } from "./config.ts";
 import type { ValueReader } from "./value.ts";
 
 /** Headings of the help, in their order. */
-export const GROUPS = ["Call", "Front", "Broker", "Jobs", "Worker", "Node", "Log"] as const;
+export const GROUPS = [
+  "Call",
+  "Front",
+  "Devices",
+  "Broker",
+  "Jobs",
+  "Worker",
+  "Node",
+  "Log",
+] as const;
 export type Group = typeof GROUPS[number];
 
 interface SettingBase {

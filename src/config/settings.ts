@@ -5,6 +5,7 @@
 import type { Setting, ValueOf } from "./setting.ts";
 import { BROKER_SETTINGS } from "./settings/broker_settings.ts";
 import { CALL_SETTINGS } from "./settings/call_settings.ts";
+import { DEVICE_SETTINGS } from "./settings/device_settings.ts";
 import { FRONT_SETTINGS } from "./settings/front_settings.ts";
 import { JOBS_SETTINGS } from "./settings/jobs_settings.ts";
 import { NODE_SETTINGS } from "./settings/node_settings.ts";
@@ -16,6 +17,7 @@ export const SETTINGS_FILE = "coxswain.json";
 export const SETTINGS = {
   ...CALL_SETTINGS,
   ...FRONT_SETTINGS,
+  ...DEVICE_SETTINGS,
   ...BROKER_SETTINGS,
   ...JOBS_SETTINGS,
   ...WORKER_SETTINGS,

@@ -1,25 +1,34 @@
-/** TLS of the HTTP port: our certificate, and the authorities that a command trusts. */
+/** TLS of what nodes listen on: our certificate, and the authorities that a command trusts. */
 import { type KeyPair, keyPairProblem } from "../platform/certificate.ts";
 import type { Draft } from "./draft.ts";
+import { flagOf } from "./setting.ts";
 import type { SettingKey } from "./settings.ts";
 
 /** What the HTTP port is served with; undefined: without TLS. */
 export function serverTls(draft: Draft): KeyPair | undefined {
-  const { values: { tlsCert, tlsKey }, given } = draft;
-  if (!given.has("tlsCert") && !given.has("tlsKey")) return undefined;
-  if (given.has("tlsCert") !== given.has("tlsKey")) {
-    draft.refuse(["tlsCert", "tlsKey"], "--tls-cert and --tls-key need each other");
+  return keyPair(draft, "tlsCert", "tlsKey");
+}
+
+/** A certificate and its key, from the files that two settings name; undefined: none is named. */
+export function keyPair(
+  draft: Draft,
+  certKey: "tlsCert" | "deviceTlsCert",
+  keyKey: "tlsKey" | "deviceTlsKey",
+): KeyPair | undefined {
+  const { values, given } = draft;
+  if (!given.has(certKey) && !given.has(keyKey)) return undefined;
+  const [certFlag, keyFlag] = [flagOf(certKey), flagOf(keyKey)];
+  if (given.has(certKey) !== given.has(keyKey)) {
+    draft.refuse([certKey, keyKey], `${certFlag} and ${keyFlag} need each other`);
     return undefined;
   }
-  const cert = readPem(draft, "tlsCert", tlsCert);
-  const key = readPem(draft, "tlsKey", tlsKey);
+  const cert = readPem(draft, certKey, values[certKey]);
+  const key = readPem(draft, keyKey, values[keyKey]);
   if (cert === undefined || key === undefined) return undefined;
   const problem = keyPairProblem({ cert, key });
   if (problem !== undefined) {
-    draft.refuse(
-      ["tlsCert", "tlsKey"],
-      `--tls-cert ${tlsCert} and --tls-key ${tlsKey}: ${problem}`,
-    );
+    const files = `${certFlag} ${values[certKey]} and ${keyFlag} ${values[keyKey]}`;
+    draft.refuse([certKey, keyKey], `${files}: ${problem}`);
   }
   return { cert, key };
 }

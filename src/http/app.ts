@@ -12,7 +12,7 @@ import { type Clock, systemClock } from "../lifecycle/clock.ts";
 import type { JobServices } from "../jobs/job_services.ts";
 import type { Exchanges } from "../messages/exchanges.ts";
 import type { Queues } from "../messages/queues.ts";
-import type { DeviceList } from "../devices/devices.ts";
+import type { DeviceCommands, DeviceList } from "../devices/devices.ts";
 import type { TaskDirectory } from "../nodes/announcement.ts";
 import { newId as newUuid } from "../platform/ids.ts";
 import type { DeviceStore } from "../store/device_store.ts";
@@ -27,6 +27,7 @@ import { addChannelRoutes } from "./routes/channels.ts";
 import type { Channels } from "../pubsub/channels.ts";
 import { addCallRoute } from "./routes/call.ts";
 import { addDeadLetterRoutes } from "./routes/dead_letters.ts";
+import { addDeviceCommandsRoute } from "./routes/device_commands.ts";
 import { addDeviceRoutes } from "./routes/devices.ts";
 import { addExchangesRoute } from "./routes/exchanges.ts";
 import { addHealthRoutes } from "./routes/health.ts";
@@ -65,6 +66,8 @@ export interface AppDeps {
   readonly channels?: Pick<Channels, "publish" | "subscribe">;
   readonly jobs?: JobServices;
   readonly devices?: DeviceList;
+  /** Absent: devices are listed, and cannot be commanded. */
+  readonly deviceCommands?: DeviceCommands;
   /** What became of devices; absent: only those that are connected are known. */
   readonly deviceRecords?: DeviceStore;
   readonly health: NodeHealth;
@@ -115,6 +118,10 @@ export function createApp(deps: AppDeps): HttpApp {
     const { deviceRecords } = deps;
     const kept = deviceRecords === undefined ? {} : { store: deviceRecords };
     addDeviceRoutes(app, { devices, ...kept, directory, fail, clock });
+    const { deviceCommands } = deps;
+    if (deviceCommands !== undefined) {
+      addDeviceCommandsRoute(app, { devices: deviceCommands, maxBodyBytes, fail });
+    }
   }
   if (channels !== undefined) addChannelRoutes(app, { channels, maxBodyBytes, fail, clock });
   return app;

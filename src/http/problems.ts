@@ -28,6 +28,7 @@ export const PROBLEMS = {
   "method-not-allowed": { status: 405, title: "The route has no such method" },
   cancelled: { status: 409, title: "The call was cancelled" },
   "exchange-differs": { status: 409, title: "The exchange exists with another type" },
+  "device-busy": { status: 409, title: "The device is busy" },
   "idempotency-conflict": {
     status: 409,
     title: "The idempotency key was used with another request",
@@ -48,6 +49,7 @@ export const PROBLEMS = {
   "internal-error": { status: 500, title: "The front failed" },
   "unreadable-reply": { status: 502, title: "The reply could not be read" },
   "worker-lost": { status: 502, title: "The worker was lost" },
+  "device-lost": { status: 502, title: "The device was lost" },
   "outcome-unknown": { status: 502, title: "The outcome is unknown" },
   "results-too-large": { status: 502, title: "The results together are too large" },
   expired: { status: 503, title: "The call expired before a worker took it", retryAfterS: 1 },
@@ -58,6 +60,7 @@ export const PROBLEMS = {
   "acceptance-unknown": { status: 503, title: "The job may or may not have been accepted" },
   "broker-away": { status: 503, title: "The broker is away", retryAfterS: 2 },
   "not-ready": { status: 503, title: "The node is not ready", retryAfterS: 2 },
+  "no-reply": { status: 504, title: "The device did not reply" },
   "timed-out": { status: 504, title: "The task ran past its limit" },
 } as const satisfies Readonly<Record<string, ProblemKind>>;
 

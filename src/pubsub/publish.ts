@@ -1,6 +1,7 @@
 /** Publishing on a channel, which is a topic of the exchange `cox.pubsub`. */
 import type { Broker } from "../broker/broker.ts";
 import { publishPatiently } from "../broker/publish_patiently.ts";
+import type { MessageHeaders } from "../broker/message.ts";
 import { PUBSUB_EXCHANGE } from "../broker/topology.ts";
 import { systemClock } from "../lifecycle/clock.ts";
 import { APP_ID } from "./channel_event.ts";
@@ -9,6 +10,10 @@ import { MessageIds } from "./message_id.ts";
 export interface ChannelPayload {
   readonly contentType: string;
   readonly body: Uint8Array;
+  /** For whoever consumes it from a queue; subscribers of the channel do not see them. */
+  readonly headers?: MessageHeaders;
+  /** Durable queues keep it on disk. Default false. */
+  readonly isPersistent?: boolean;
 }
 
 export interface PublishOnOptions {
@@ -29,7 +34,7 @@ const makers = new WeakMap<Broker, MessageIds>();
 export async function publishOnChannel(
   broker: Broker,
   channel: string,
-  { contentType, body }: ChannelPayload,
+  { contentType, body, headers, isPersistent = false }: ChannelPayload,
   { patienceMs = 0, isAwaited = true }: PublishOnOptions = {},
 ): Promise<string> {
   let ids = makers.get(broker);
@@ -39,7 +44,13 @@ export async function publishOnChannel(
   const message = () => ({
     exchange: PUBSUB_EXCHANGE.name,
     routingKey: channel,
-    properties: { contentType, messageId: messageId = ids.next(), appId: APP_ID },
+    properties: {
+      contentType,
+      messageId: messageId = ids.next(),
+      appId: APP_ID,
+      ...(headers === undefined ? {} : { headers }),
+      ...(isPersistent ? { persistent: true } : {}),
+    },
     body,
   });
   await publishPatiently(broker, message, { confirm: isAwaited }, patienceMs);

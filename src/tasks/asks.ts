@@ -56,6 +56,12 @@ export interface Asks {
     readonly request: { readonly subscription: string };
     readonly answer: null;
   };
+  /** Sends the text as one line to a device; answered when it is written, or the device has answered. */
+  "devices.send": {
+    readonly request: { readonly id: string; readonly replyMs?: number };
+    /** What the device answered, where that was waited for; bytes that are not UTF-8 in base64. */
+    readonly answer: { readonly text?: string; readonly base64?: string };
+  };
   /** Accepts a job; the text is its input as JSON, or nothing. Answered when it is durable. */
   "jobs.enqueue": {
     readonly request: { readonly task: string; readonly options: PlainJobOptions };

@@ -88,6 +88,15 @@ describe("loadConfig() without anything given", () => {
         maxBacklog: 10_000,
         replay: { maxMessages: 10_000, maxBytes: 33_554_432, maxAgeMs: 300_000 },
       },
+      devices: {
+        host: "127.0.0.1",
+        port: 8123,
+        isPortGiven: false,
+        maxLineBytes: 4_096,
+        maxConnections: 20_000,
+        maxPerAddress: 20_000,
+        idleMs: 900_000,
+      },
       calls: { expiresMs: 30_000, maxPending: 10_000 },
       worker: {
         taskPaths: [],

@@ -3,6 +3,8 @@ import { getLogger } from "@logtape/logtape";
 import type { Broker } from "../../broker/broker.ts";
 import { DeclarationError } from "../../broker/errors.ts";
 import type { BrokerConfig, ExchangeConfig, WorkerConfig } from "../../config/config.ts";
+import { deviceAsks } from "../../devices/device_asks.ts";
+import type { DeviceCommands } from "../../devices/devices.ts";
 import type { NodeHeartbeat } from "../../heartbeat/node_heartbeat.ts";
 import { enqueueAsks } from "../../jobs/enqueue_asks.ts";
 import type { JobServices } from "../../jobs/job_services.ts";
@@ -37,6 +39,7 @@ export async function workerMaker(
   heartbeat: NodeHeartbeat,
   exchanges: BrokerExchanges,
   jobs: JobServices,
+  devices: DeviceCommands,
 ): Promise<() => MadeWorker> {
   const { worker: settings, node: { id } } = config;
   const { createPool } = await import("../../isolates/pool.ts");
@@ -66,6 +69,7 @@ export async function workerMaker(
         ...exchangeAsks(exchanges),
         ...enqueueAsks(jobs.acceptor),
         ...channels.asks,
+        ...deviceAsks(devices),
         ...periodic.asks,
       },
       onStuck: (stuck) => {

@@ -1,0 +1,89 @@
+/**
+ * What nodes say to each other of devices besides who came and went: a node asks, and nodes that hold
+ * devices tell which, every so often and when they are asked. Nothing of it is kept: who missed it asks.
+ */
+import * as v from "valibot";
+import type { Message } from "../broker/message.ts";
+import { DEVICE_STATUS_EXCHANGE } from "../broker/topology.ts";
+
+/** Routing keys on `cox.device-status`. */
+const KEYS = { asking: "ask", held: "held" } as const;
+
+/** Devices in one message: some 60 KB. */
+const ROWS = 1_000;
+
+const Instant = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
+const Name = v.pipe(v.string(), v.minLength(1), v.maxLength(255));
+
+/** One device: id, epoch, connected at, seen at (epoch milliseconds), address where it is not the id. */
+const HeldRow = v.union([
+  v.strictTuple([Name, Instant, Instant, Instant]),
+  v.strictTuple([Name, Instant, Instant, Instant, Name]),
+]);
+
+export type HeldRow = v.InferOutput<typeof HeldRow>;
+
+const DeviceTalk = v.variant("type", [
+  v.object({
+    type: v.literal("asking"),
+    node: Name,
+    /** Names the question, for whoever waits until it has come back to him. */
+    id: v.exactOptional(Name),
+    /** A node that was taken for gone: it is to tell of all its devices as if they had come now. */
+    renew: v.exactOptional(Name),
+  }),
+  v.object({
+    type: v.literal("held"),
+    node: Name,
+    nodeStartedAt: Name,
+    devices: v.array(HeldRow),
+  }),
+]);
+
+export type DeviceTalk = v.InferOutput<typeof DeviceTalk>;
+export type Held = Extract<DeviceTalk, { type: "held" }>;
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder("utf-8", { fatal: true });
+
+export function talkMessage(talk: DeviceTalk): Message {
+  return {
+    exchange: DEVICE_STATUS_EXCHANGE.name,
+    routingKey: KEYS[talk.type],
+    properties: { contentType: "application/json" },
+    body: encoder.encode(JSON.stringify(talk)),
+  };
+}
+
+/** Whether a message has the routing key of talk. */
+export function isTalk({ routingKey }: Message): boolean {
+  return routingKey === KEYS.asking || routingKey === KEYS.held;
+}
+
+/** Undefined for what is none: anybody may publish on the exchange. */
+export function decodeTalk(body: Uint8Array): DeviceTalk | undefined {
+  let json: unknown;
+  try {
+    json = JSON.parse(decoder.decode(body));
+  } catch (error) {
+    if (error instanceof SyntaxError || error instanceof TypeError) return undefined;
+    throw error;
+  }
+  const read = v.safeParse(DeviceTalk, json);
+  return read.success ? read.output : undefined;
+}
+
+/** Rows in as many messages as they need; none need one, which says so. */
+export function heldTalks(
+  node: string,
+  nodeStartedAt: string,
+  rows: readonly HeldRow[],
+): readonly Held[] {
+  const count = Math.max(1, Math.ceil(rows.length / ROWS));
+  return Array.from({ length: count }, (_, index) => ({
+    type: "held",
+    node,
+    nodeStartedAt,
+    devices: rows.slice(index * ROWS, (index + 1) * ROWS),
+  }));
+}
