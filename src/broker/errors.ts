@@ -25,6 +25,11 @@ export class PublishRefusedError extends Error {
   override readonly name: string = "PublishRefusedError";
 }
 
+/** No broker would take this message as it is: a name is too long, a value is none that AMQP carries. */
+export class UnwritableMessageError extends PublishRefusedError {
+  override readonly name = "UnwritableMessageError";
+}
+
 /** There is no exchange of the name that a message was to be published to. */
 export class UnknownExchangeError extends PublishRefusedError {
   override readonly name = "UnknownExchangeError";

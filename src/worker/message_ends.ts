@@ -5,13 +5,13 @@
  */
 import { getLogger } from "@logtape/logtape";
 import type { Broker } from "../broker/broker.ts";
-import { PublishRefusedError } from "../broker/errors.ts";
+import { PublishRefusedError, UnwritableMessageError } from "../broker/errors.ts";
 import type { Delivery, Message, MessageHeaders } from "../broker/message.ts";
 import { DEAD_LETTERS_QUEUE } from "../broker/topology.ts";
 import { deadLetter } from "../calls/wire/task_message.ts";
 import type { Clock } from "../lifecycle/clock.ts";
 import { type Consumed, ownHeaders, type Progress } from "./consumed.ts";
-import { bury } from "./dead_letters.ts";
+import { bareMessage, bury } from "./dead_letters.ts";
 
 const log = getLogger(["coxswain", "worker"]);
 
@@ -75,38 +75,55 @@ export class MessageEnds {
     consumed: Consumed,
     progress: Progress,
   ): void {
-    const { broker, node, clock } = this.#options;
     const { message } = delivery();
-    const letter = (headers: MessageHeaders) =>
-      deadLetter({ ...message, properties: { ...message.properties, headers } }, {
-        to: DEAD_LETTERS_QUEUE.name,
-        reason: reason.slice(0, MAX_REASON_LENGTH).toWellFormed(),
-        queue,
-        node,
-        at: clock.now(),
-      });
     const own = ownHeaders(consumed, progress);
-    const publish: Parameters<typeof bury>[2] = (one, options) => broker.publish(one, options);
     const work = async () => {
       try {
-        await bury(broker, letter({ ...message.properties.headers, ...own }), publish);
+        await this.#bury(queue, message, { ...message.properties.headers, ...own }, reason);
       } catch (error) {
         if (!(error instanceof PublishRefusedError)) throw error;
-        // Its own headers may leave no room for the story.
-        log.warn("A dead letter goes without its message's headers: {error}", { queue, error });
-        await bury(broker, letter(own), publish);
+        // Its own properties may leave no room for the story.
+        log.warn("A dead letter goes without its message's properties: {error}", { queue, error });
+        await this.#bury(queue, bareMessage(message), own, reason);
       }
     };
     this.#finish(queue, delivery, over, work());
   }
 
-  /** Publishes a message to its queue again. */
+  async #bury(
+    queue: string,
+    message: Message,
+    headers: MessageHeaders,
+    reason: string,
+  ): Promise<void> {
+    const { broker, node, clock } = this.#options;
+    const letter = deadLetter({ ...message, properties: { ...message.properties, headers } }, {
+      to: DEAD_LETTERS_QUEUE.name,
+      reason: reason.slice(0, MAX_REASON_LENGTH).toWellFormed(),
+      queue,
+      node,
+      at: clock.now(),
+    });
+    await bury(broker, letter, (one, options) => broker.publish(one, options));
+  }
+
+  /** Publishes a message to its queue again; one that cannot be written is given up. */
   publishAgain(queue: string, delivery: Present, over: () => void, message: Message): void {
-    const work = async () => {
+    const again = async () => {
       const options = { confirm: true, mandatory: true };
       const result = await this.#options.broker.publish(message, options);
       if (result !== "returned") return;
       throw new PublishRefusedError(`Cannot publish to queue "${queue}": there is no such queue`);
+    };
+    const work = async () => {
+      try {
+        await again();
+      } catch (error) {
+        if (!(error instanceof UnwritableMessageError)) throw error;
+        const reason = `It cannot be published again: ${error.message}`;
+        log.warn("Gave a message of {queue} up: {reason}", { queue, reason });
+        await this.#bury(queue, bareMessage(message), ourHeaders(message), reason);
+      }
     };
     this.#finish(queue, delivery, over, work());
   }
@@ -139,4 +156,9 @@ export class MessageEnds {
     this.#paused.add(giveBack);
     if (this.#isStopping) giveBack();
   }
+}
+
+/** What workers wrote on a message, without its publisher's. */
+function ourHeaders({ properties: { headers = {} } }: Message): MessageHeaders {
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => name.startsWith("cox-")));
 }

@@ -4,7 +4,7 @@
  */
 import { getLogger } from "@logtape/logtape";
 import type { Broker } from "../broker/broker.ts";
-import { PublishRefusedError } from "../broker/errors.ts";
+import { PublishRefusedError, UnwritableMessageError } from "../broker/errors.ts";
 import type { Delivery, Message } from "../broker/message.ts";
 import { publishPatiently } from "../broker/publish_patiently.ts";
 import { DEAD_LETTERS_QUEUE } from "../broker/topology.ts";
@@ -21,7 +21,7 @@ import type { JobEvent } from "../jobs/job_event.ts";
 import type { RecorderPresence } from "../jobs/recorder_presence.ts";
 import type { Clock } from "../lifecycle/clock.ts";
 import type { TaskError } from "../tasks/task_error.ts";
-import { bury } from "./dead_letters.ts";
+import { bareMessage, bury } from "./dead_letters.ts";
 import type { FollowUps } from "./follow_ups.ts";
 import type { RecordedJob } from "./recorded_job.ts";
 import type { Settlement } from "./settlement.ts";
@@ -142,7 +142,7 @@ export class Settler {
             task,
           );
         }
-        return this.#finish(delivery, this.#publishAgain(delivery, task, settlement.headers));
+        return this.#again(settled, settlement.headers);
       case "give_back":
         delivery.nack({ requeue: true });
         this.#options.onIdle();
@@ -184,10 +184,25 @@ export class Settler {
           return this.settle(settled, { kind: "try_again", pauseMs, headers });
         }
         // Published at once, as Celery does: whoever takes it holds it until then.
-        const message = { ...headers, eta: wireInstant(dueAt) };
-        this.#finish(delivery, this.#publishAgain(delivery, task, message));
+        this.#again(settled, { ...headers, eta: wireInstant(dueAt) });
       },
     );
+  }
+
+  /** Publishes it again, then acks; what cannot be written came from a stranger and is given up. */
+  #again(settled: Settled, headers: Readonly<Record<string, string | number>>): void {
+    const { delivery, task } = settled;
+    this.#finish(delivery, async () => {
+      try {
+        await this.#publishAgain(delivery, task, headers);
+        return undefined;
+      } catch (error) {
+        if (!(error instanceof UnwritableMessageError)) throw error;
+        const reason = `It cannot be published again: ${error.message}`;
+        const reply: Reply = { kind: "refused", message: reason };
+        return () => this.settle(settled, { kind: "give_up", reason, reply });
+      }
+    });
   }
 
   /**
@@ -284,17 +299,27 @@ export class Settler {
   }
 
   async #bury(delivery: Delivery, reason: string): Promise<void> {
-    const letter = deadLetter(delivery.message, {
-      to: DEAD_LETTERS_QUEUE.name,
-      reason,
-      queue: delivery.queue,
-      node: this.#options.node,
-      at: this.#options.clock.now(),
-    });
     const { broker } = this.#options;
-    await bury(broker, letter, (message, options) => {
-      return publishPatiently(broker, message, options, ANSWER_PATIENCE_MS);
-    });
+    const letter = (message: Message) =>
+      deadLetter(message, {
+        to: DEAD_LETTERS_QUEUE.name,
+        reason,
+        queue: delivery.queue,
+        node: this.#options.node,
+        at: this.#options.clock.now(),
+      });
+    const publish: Parameters<typeof bury>[2] = (message, options) =>
+      publishPatiently(broker, message, options, ANSWER_PATIENCE_MS);
+    try {
+      await bury(broker, letter(delivery.message), publish);
+    } catch (error) {
+      if (!(error instanceof UnwritableMessageError)) throw error;
+      log.warn("A dead letter goes without its message's properties: {error}", {
+        queue: delivery.queue,
+        error,
+      });
+      await bury(broker, letter(bareMessage(delivery.message)), publish);
+    }
   }
 
   #publishAgain(

@@ -89,10 +89,16 @@ export class FrameReader {
   }
 }
 
-/** Publishes one message whose property list (flags and values) is given as it goes on the wire. */
+/**
+ * Publishes one message whose property list (flags and values) is given as it goes on the wire.
+ * @param queue routing key, the queue's name in the default exchange.
+ * @throws Error when the broker hangs up on it.
+ */
 export async function publishRaw(
   port: number,
-  { queue, properties, body }: {
+  { vhost = "/", exchange = "", queue, properties, body }: {
+    readonly vhost?: string;
+    readonly exchange?: string;
     readonly queue: string;
     readonly properties: Buffer;
     readonly body: Buffer;
@@ -113,12 +119,12 @@ export async function publishRaw(
   ));
   const tune = await reader.expect(10, 30);
   socket.write(method(0, 10, 31, tune.subarray(0, 6), uint16(0)));
-  socket.write(method(0, 10, 40, shortString("/"), Buffer.of(0, 0)));
+  socket.write(method(0, 10, 40, shortString(vhost), Buffer.of(0, 0)));
   await reader.expect(10, 41);
   socket.write(method(1, 20, 10, Buffer.of(0)));
   await reader.expect(20, 11);
   socket.write(Buffer.concat([
-    method(1, 60, 40, uint16(0), shortString(""), shortString(queue), Buffer.of(0)),
+    method(1, 60, 40, uint16(0), shortString(exchange), shortString(queue), Buffer.of(0)),
     frame(
       HEADER,
       1,

@@ -46,7 +46,10 @@ export function fromWire(wire: AMQPProperties): MessageProperties {
     if (Number.isInteger(expirationMs)) read.expirationMs = expirationMs;
   }
   if (wire.messageId !== undefined) read.messageId = wire.messageId;
-  if (wire.timestamp !== undefined) read.timestamp = wire.timestamp;
+  // One that no Date can hold could not be written again.
+  if (wire.timestamp !== undefined && !Number.isNaN(wire.timestamp.getTime())) {
+    read.timestamp = wire.timestamp;
+  }
   if (wire.type !== undefined) read.type = wire.type;
   if (wire.appId !== undefined) read.appId = wire.appId;
   return read;

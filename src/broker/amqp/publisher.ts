@@ -6,7 +6,12 @@
  */
 import { getLogger } from "@logtape/logtape";
 import type { PublishOptions, PublishResult } from "../broker.ts";
-import { BrokerAwayError, PublishRefusedError, UnknownExchangeError } from "../errors.ts";
+import {
+  BrokerAwayError,
+  PublishRefusedError,
+  UnknownExchangeError,
+  UnwritableMessageError,
+} from "../errors.ts";
 import type { Message } from "../message.ts";
 import type { Connection } from "./connection.ts";
 import { reasonOf } from "./failure.ts";
@@ -154,7 +159,8 @@ export class Publisher {
       }
       return SENT;
     } catch (error) {
-      return Promise.reject(publishError(message, error));
+      if (error instanceof BrokerAwayError) return Promise.reject(error);
+      return Promise.reject(new UnwritableMessageError(refusalText(message, error)));
     }
   }
 
@@ -216,10 +222,14 @@ function writeAwaited(lane: Lane, message: Message, isMandatory: boolean): Promi
   return promise;
 }
 
-function publishError({ exchange, routingKey }: Message, error: unknown): Error {
-  if (error instanceof BrokerAwayError) return error;
+function refusalText({ exchange, routingKey }: Message, error: unknown): string {
   const target = `exchange "${exchange.slice(0, 80)}" with key "${routingKey.slice(0, 80)}"`;
-  const text = `Cannot publish to ${target}: ${reasonOf(error)}`;
+  return `Cannot publish to ${target}: ${reasonOf(error)}`;
+}
+
+function publishError(message: Message, error: unknown): Error {
+  if (error instanceof BrokerAwayError) return error;
+  const text = refusalText(message, error);
   return error instanceof NoSuchExchange
     ? new UnknownExchangeError(text)
     : new PublishRefusedError(text);

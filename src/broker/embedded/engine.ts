@@ -9,8 +9,8 @@ import type { PublishOptions, PublishResult } from "../broker.ts";
 import {
   BrokerAwayError,
   BrokerRefusedError,
-  PublishRefusedError,
   UnknownExchangeError,
+  UnwritableMessageError,
 } from "../errors.ts";
 import type { Message } from "../message.ts";
 import { openDataFile } from "./data_file.ts";
@@ -205,7 +205,7 @@ function offerToAll(queues: readonly Queue[], message: Message): Entry[] {
 }
 
 function refuse(message: Message, why: string): Promise<never> {
-  return Promise.reject(new PublishRefusedError(refusal(message, why)));
+  return Promise.reject(new UnwritableMessageError(refusal(message, why)));
 }
 
 function refusal(message: Message, why: string): string {

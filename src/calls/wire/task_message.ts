@@ -184,6 +184,14 @@ function wholeSeconds(ms: number | undefined): number | null {
   return ms === undefined ? null : Math.ceil(ms / 1000);
 }
 
+/** Ids stand in routing keys behind a word or two of ours; AMQP's names have 255 bytes. */
+const MAX_ID_BYTES = 200;
+const MAX_NAME_BYTES = 255;
+
+function isLonger(text: string, bytes: number): boolean {
+  return text.length * 3 > bytes && Buffer.byteLength(text) > bytes;
+}
+
 /** Reads a request's properties and headers; the body is looked at by the isolate. */
 export function decodeTask(delivery: Delivery): DecodedTask {
   const { properties } = delivery.message;
@@ -201,6 +209,11 @@ export function decodeTask(delivery: Delivery): DecodedTask {
   if (id === undefined || id === "" || task === undefined || task === "") {
     return unusable(
       'The message has no "task" and "id" headers: it is not of Celery\'s task protocol 2',
+    );
+  }
+  if (isLonger(id, MAX_ID_BYTES) || isLonger(task, MAX_NAME_BYTES)) {
+    return unusable(
+      `The id has at most ${MAX_ID_BYTES} bytes, and the task's name ${MAX_NAME_BYTES}`,
     );
   }
   if (!isJson(properties.contentType)) {
