@@ -77,8 +77,8 @@ export class JobStory {
     };
   }
 
-  /** The same where this worker publishes the next attempt itself. */
-  keeping(error: TaskError, dueAt: number): readonly JobEvent[] {
+  /** The same where this worker has published the next attempt itself. */
+  kept(error: TaskError, dueAt: number): readonly JobEvent[] {
     const base = this.#base();
     return [
       this.retrying(error, dueAt, undefined),

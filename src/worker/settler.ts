@@ -134,15 +134,7 @@ export class Settler {
       case "retry":
         return this.#retry(settled, settlement);
       case "try_again":
-        if (settlement.pauseMs > 0 && !this.#isStopping) {
-          return this.after(
-            settlement.pauseMs,
-            delivery,
-            () => this.settle(settled, { ...settlement, pauseMs: 0 }),
-            task,
-          );
-        }
-        return this.#again(settled, settlement.headers);
+        return this.#publishLater(settled, settlement.pauseMs, settlement.headers);
       case "give_back":
         delivery.nack({ requeue: true });
         this.#options.onIdle();
@@ -177,24 +169,42 @@ export class Settler {
       },
       delivery,
       () => {
-        for (const event of job?.story.keeping(error, dueAt) ?? []) {
-          if (task?.isRecorded) this.#options.events.tell(event);
-        }
+        const events = () => task?.isRecorded ? job?.story.kept(error, dueAt) ?? [] : [];
         if (task?.isOurs !== false) {
-          return this.settle(settled, { kind: "try_again", pauseMs, headers });
+          return this.#publishLater(settled, pauseMs, headers, events);
         }
         // Published at once, as Celery does: whoever takes it holds it until then.
-        this.#again(settled, { ...headers, eta: wireInstant(dueAt) });
+        this.#again(settled, { ...headers, eta: wireInstant(dueAt) }, events);
       },
     );
   }
 
-  /** Publishes it again, then acks; what cannot be written came from a stranger and is given up. */
-  #again(settled: Settled, headers: Readonly<Record<string, string | number>>): void {
+  #publishLater(
+    settled: Settled,
+    pauseMs: number,
+    headers: Readonly<Record<string, string | number>>,
+    events?: () => readonly JobEvent[],
+  ): void {
+    const publish = () => this.#again(settled, headers, events);
+    if (pauseMs === 0 || this.#isStopping) publish();
+    else this.after(pauseMs, settled.delivery, publish, settled.task);
+  }
+
+  /**
+   * Publishes it again, then acks; what cannot be written came from a stranger and is given up.
+   * @param events told once the message is in its queue, and not before: where this node ends until
+   *   then, another one has the message as it was, and what that one tells of it must count.
+   */
+  #again(
+    settled: Settled,
+    headers: Readonly<Record<string, string | number>>,
+    events: () => readonly JobEvent[] = () => [],
+  ): void {
     const { delivery, task } = settled;
     this.#finish(delivery, async () => {
       try {
         await this.#publishAgain(delivery, task, headers);
+        for (const event of events()) this.#options.events.tell(event);
         return undefined;
       } catch (error) {
         if (!(error instanceof UnwritableMessageError)) throw error;

@@ -173,6 +173,20 @@ describe("where no recorder reads", () => {
     ]);
   });
 
+  test("it says that the next attempt is in its queue when it is, and not before", async () => {
+    await using scene = await JobScene.open({ records: false });
+    const id = await scene.submit({ retry: "60s" });
+    const next = await scene.submit({ return: 1 });
+    await until(
+      "the next one is told",
+      async () => ((await scene.broker.inspectQueue(RECORDER_QUEUE.name))?.messages ?? 0) > 0,
+    );
+    await scene.record();
+    await scene.told(next, "outcome");
+    // Whoever has this worker's message after it would tell of an attempt that has gone by.
+    expect(scene.of(id)).toEqual([]);
+  });
+
   test("the worker keeps delays itself, and other jobs go on meanwhile", async () => {
     await using scene = await JobScene.open({ records: false });
     const etaAt = Date.now() + 700;
