@@ -2,6 +2,7 @@
 import type {
   BenchConfig,
   CallConfig,
+  DevicesCommandConfig,
   ListConfig,
   NodeConfig,
   PublishConfig,
@@ -9,6 +10,7 @@ import type {
   SubscribeConfig,
 } from "../config/config.ts";
 import type { RecordsAction } from "./records_words.ts";
+import type { DevicesAction } from "./devices_command.ts";
 import type { QueueAction } from "./queues_command.ts";
 
 export type Command =
@@ -29,6 +31,12 @@ export type Command =
     readonly config: ListConfig;
     readonly action: QueueAction;
     readonly queue: string;
+  }
+  /** List devices, show one, or send one a line. */
+  | {
+    readonly kind: "devices";
+    readonly config: DevicesCommandConfig;
+    readonly action: DevicesAction;
   }
   /** Publish one message. `message` "-" is standard input; `channel` where no exchange is named. */
   | {

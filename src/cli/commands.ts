@@ -128,6 +128,24 @@ export const COMMANDS: Readonly<Record<Mode, CommandText>> = {
       ["app queues purge cox.dead-letters", "throw dead letters away"],
     ],
   },
+  devices: {
+    brief: "List devices, show one, or send one a line.",
+    description: [
+      "Asks a front which devices are connected to which node, and, where it keeps records, which " +
+      "were; or, past any front, the nodes of a RabbitMQ that --amqp-url names, which know those " +
+      "that are connected.",
+      "show tells what became of one. send writes it a line, whichever node holds it; with --reply " +
+      "it waits for the device's next line and prints that.",
+      "Exit codes: 0 well, 1 the line may or may not have been written, 2 wrong usage or no such " +
+      "device, 3 no front or no broker, 4 the device did not answer within --reply.",
+    ],
+    usage: "[FLAGS] [list | show ID | send ID LINE]",
+    examples: [
+      ["app devices", "those that are connected"],
+      ["app devices --state offline", "those that were, and why they are not"],
+      ["app devices send kiln-7 'set 21.5' --reply 2s", "prints what the device answers"],
+    ],
+  },
   publish: {
     brief: "Publish a message to an exchange, or to a channel.",
     description: [

@@ -3,11 +3,13 @@ import type { Caller } from "../calls/call.ts";
 import type {
   AmqpBrokerConfig,
   CallConfig,
+  DevicesCommandConfig,
   ListConfig,
   NodeConfig,
   PublishConfig,
   SubscribeConfig,
 } from "../config/config.ts";
+import type { DeviceSource } from "./devices_command.ts";
 import type { Restarts } from "./node.ts";
 import type { MessageSink } from "./publish_command.ts";
 import type { ChannelSource } from "./subscribe_command.ts";
@@ -36,6 +38,11 @@ export interface OpenCaller {
 export interface OpenLists extends QueueSource {
   tasks(): Promise<string>;
   nodes(): Promise<string>;
+  close(): Promise<void>;
+}
+
+/** Devices over a connection of their own. */
+export interface OpenDevices extends DeviceSource {
   close(): Promise<void>;
 }
 
@@ -87,6 +94,15 @@ export interface CompositionRoot {
     broker: AmqpBrokerConfig,
     signal: AbortSignal,
   ): Promise<OpenLists>;
+  /**
+   * Connects to a broker and waits until its nodes have told which devices they hold.
+   * @throws BrokerAwayError or BrokerRefusedError when the broker cannot be had.
+   */
+  openBrokerDevices(
+    config: DevicesCommandConfig,
+    broker: AmqpBrokerConfig,
+    signal: AbortSignal,
+  ): Promise<OpenDevices>;
   /** @throws BrokerAwayError or BrokerRefusedError when the broker cannot be had. */
   openBrokerSink(
     config: PublishConfig,

@@ -64,6 +64,8 @@ async function runCommand(
     case "list":
     case "steer":
       return await runListCommand(command, output, loadRoot);
+    case "devices":
+      return await runDevicesCommand(command, output, loadRoot);
     case "publish":
       return await runPublishCommand(command, output, loadRoot);
     case "subscribe":
@@ -144,6 +146,32 @@ async function list(
       return await (await import("./nodes_command.ts")).runNodes(config, source, output);
     case "queues":
       return await (await import("./queues_command.ts")).runQueues(config, source, output);
+  }
+}
+
+async function runDevicesCommand(
+  { config, action }: Extract<Command, { kind: "devices" }>,
+  output: Output,
+  loadRoot: () => Promise<CompositionRoot>,
+): Promise<number> {
+  const { runDevices } = await import("./devices_command.ts");
+  const { target } = config;
+  switch (target.kind) {
+    case "front": {
+      const { FrontClient } = await import("./front_client.ts");
+      const { FrontDevices } = await import("./front_devices.ts");
+      const source = new FrontDevices(new FrontClient(target), target.url);
+      return await runDevices(config, action, source, output);
+    }
+    case "broker": {
+      const { openBrokerDevices } = await loadRoot();
+      const devices = await openBrokerDevices(config, target.broker, interruption());
+      try {
+        return await runDevices(config, action, devices, output);
+      } finally {
+        await devices.close();
+      }
+    }
   }
 }
 

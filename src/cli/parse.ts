@@ -14,6 +14,7 @@ import type { Surroundings } from "../config/surroundings.ts";
 import { VERSION } from "../version.ts";
 import type { Command, Parsed } from "./command.ts";
 import { PROGRAM_BRIEF, PROGRAM_NOTES } from "./commands.ts";
+import { readDevicesWords } from "./devices_command.ts";
 import { EXIT } from "./exit_code.ts";
 import { readRecordsWords } from "./records_words.ts";
 import { QUEUE_ACTIONS } from "./queues_command.ts";
@@ -161,6 +162,10 @@ function commandOf(config: Config, words: Words): Command | { readonly mistake: 
       return { kind: "list", config };
     case "queues":
       return queuesCommand(config, words.rest ?? []);
+    case "devices": {
+      const read = readDevicesWords(words.rest ?? []);
+      return "mistake" in read ? read : { kind: "devices", config, action: read.action };
+    }
     case "publish":
       return publishCommand(config, words.rest ?? []);
     case "subscribe":

@@ -23,7 +23,7 @@ export interface Words {
   readonly task?: string | undefined;
   /** INPUT of `call`. */
   readonly input?: string | undefined;
-  /** What follows `queues`, `publish`, `subscribe`, `job`, `dead-letters` and `schedules`. */
+  /** What follows `queues`, `devices`, `publish`, `subscribe`, `job`, `dead-letters` and `schedules`. */
   readonly rest?: readonly string[];
 }
 
@@ -40,6 +40,7 @@ export const MODES: readonly Mode[] = [
   "tasks",
   "nodes",
   "queues",
+  "devices",
   "job",
   "dead-letters",
   "schedules",
@@ -58,6 +59,7 @@ export function programParser(programName: string): WordsParser {
     commandParser("tasks", programName),
     commandParser("nodes", programName),
     commandParser("queues", programName),
+    commandParser("devices", programName),
     commandParser("job", programName),
     commandParser("dead-letters", programName),
     commandParser("schedules", programName),
@@ -124,6 +126,14 @@ function wordsParser(mode: Mode, flags: Parser<"sync", Flags, unknown>): WordsPa
         flags,
         rest: multiple(argument(word("ACTION QUEUE"), {
           description: [text("pause, resume or purge, and the name of a queue [list them]")],
+        })),
+      });
+    case "devices":
+      return object({
+        mode: constant(mode),
+        flags,
+        rest: multiple(argument(word("ACTION …"), {
+          description: [text("list, show ID or send ID LINE [list]")],
         })),
       });
     case "job":

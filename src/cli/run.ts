@@ -42,6 +42,7 @@ export {
   openBrokerLists,
   openBrokerSink,
 } from "./run/command_connections.ts";
+export { openBrokerDevices } from "./run/device_connection.ts";
 
 const log = getLogger(["coxswain", "node"]);
 

@@ -286,6 +286,23 @@ export interface ListConfig {
   readonly log: LogConfig;
 }
 
+/** `app devices`, without the words that say what to do. */
+export interface DevicesCommandConfig {
+  readonly mode: "devices";
+  readonly node: NodeIdentity;
+  readonly target: CallTarget;
+  /** What is listed. */
+  readonly filter: {
+    readonly state: "online" | "offline" | "all";
+    readonly limit: number;
+    readonly cursor?: string;
+  };
+  /** How long a device that is sent a line has for its answer; absent: it is not waited for. */
+  readonly replyMs?: number;
+  readonly json: boolean;
+  readonly log: LogConfig;
+}
+
 /** `app publish`, without its message, which is an argument. */
 export interface PublishConfig {
   readonly mode: "publish";
@@ -368,6 +385,7 @@ export type Config =
   | NodeConfig
   | CallConfig
   | ListConfig
+  | DevicesCommandConfig
   | PublishConfig
   | SubscribeConfig
   | RecordsConfig;

@@ -10,6 +10,7 @@ import type {
   CallTarget,
   ChannelsConfig,
   Config,
+  DevicesCommandConfig,
   FrontTarget,
   HealthConfig,
   HeartbeatConfig,
@@ -111,6 +112,8 @@ export function buildConfig(mode: Mode, draft: Draft, surroundings: Surroundings
     case "nodes":
     case "queues":
       return listConfig(mode, draft, surroundings);
+    case "devices":
+      return devicesConfig(draft, surroundings);
     case "publish":
       return publishConfig(draft, surroundings);
     case "subscribe":
@@ -304,6 +307,28 @@ function listConfig(
     target,
     heartbeatExchange: draft.values.heartbeatExchange,
     json: draft.values.json,
+    log: logSection(draft, "warning", tokens, broker),
+  };
+}
+
+const DEVICE_STATES = ["online", "offline", "all"] as const;
+
+function devicesConfig(draft: Draft, surroundings: Surroundings): DevicesCommandConfig {
+  const { state: [state = "online", ...more] = [], limit, cursor, reply, json } = draft.values;
+  const known = DEVICE_STATES.find((one) => one === state);
+  if (known === undefined || more.length > 0) {
+    draft.refuse(["state"], `--state is one of ${DEVICE_STATES.join(", ")}`);
+  }
+  const tokens = tokenToSend(draft);
+  const target = callTarget(draft, tokens);
+  const broker = target.kind === "broker" ? target.broker : undefined;
+  return {
+    mode: "devices",
+    node: nodeSection(draft, surroundings),
+    target,
+    filter: { state: known ?? "online", limit, ...(cursor === undefined ? {} : { cursor }) },
+    ...(reply === undefined ? {} : { replyMs: reply }),
+    json,
     log: logSection(draft, "warning", tokens, broker),
   };
 }

@@ -30,6 +30,7 @@ export const FRONT_SETTINGS = {
       tasks: "bearer token to send to the front",
       nodes: "bearer token to send to the front",
       queues: "bearer token to send to the front",
+      devices: "bearer token to send to the front",
       publish: "bearer token to send to the front",
       subscribe: "bearer token to send to the front",
       job: "bearer token to send to the front",

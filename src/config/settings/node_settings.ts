@@ -80,6 +80,7 @@ export const NODE_SETTINGS = {
       tasks: "warning",
       nodes: "warning",
       queues: "warning",
+      devices: "warning",
       publish: "warning",
       subscribe: "warning",
       job: "warning",

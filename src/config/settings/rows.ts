@@ -25,7 +25,7 @@ export const NODES = ["all", "serve", "work"] as const;
 export const FRONTS = ["all", "serve"] as const;
 export const WORKERS = ["all", "work"] as const;
 export const LISTS = ["tasks", "nodes", "queues"] as const;
-export const CALLERS = ["call", "publish", "subscribe", ...LISTS] as const;
+export const CALLERS = ["call", "publish", "subscribe", "devices", ...LISTS] as const;
 /** Commands that only a front can answer, which keeps the records. */
 const RECORDS = ["job", "dead-letters", "schedules"] as const;
 /** Commands that ask a front alone. */
