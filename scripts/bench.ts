@@ -5,6 +5,7 @@
  */
 import { availableParallelism, loadavg } from "node:os";
 import { consume } from "./bench/consume.ts";
+import { benchDevices } from "./bench/devices.ts";
 import { type HttpConnection, openConnection } from "./bench/http_client.ts";
 import { benchJobs } from "./bench/jobs.ts";
 import { openCaller, openEmbedded, startApp } from "./bench/nodes.ts";
@@ -232,6 +233,7 @@ const BENCHMARKS: Readonly<Record<string, (rabbit: () => Promise<RabbitMq>) => P
   health,
   start,
   jobs: () => benchJobs({ isQuick }),
+  devices: async (rabbit) => benchDevices(await rabbit(), isQuick),
 };
 
 /** What else runs on the machine decides much of what follows. */

@@ -9,8 +9,9 @@ export interface HttpConnection {
   /**
    * Sends the request once more; true when it was answered with 200 to 209.
    * @param body in place of the one that is sent otherwise.
+   * @param path in place of the URL's, with its query.
    */
-  request(body?: string): Promise<boolean>;
+  request(body?: string, path?: string): Promise<boolean>;
   close(): void;
 }
 
@@ -45,17 +46,22 @@ export async function openConnection(url: string, body?: string): Promise<HttpCo
     },
   });
   return {
-    request: (own) =>
+    request: (own, path) =>
       new Promise((done) => {
         resolve = done;
-        socket.write(own === undefined ? bytes : requestBytes(target, own));
+        const isOther = own !== undefined || path !== undefined;
+        socket.write(isOther ? requestBytes(target, own ?? body, path) : bytes);
       }),
     close: () => socket.end(),
   };
 }
 
-function requestBytes({ pathname, search, host }: URL, body: string | undefined): Uint8Array {
-  const head = `${body === undefined ? "GET" : "POST"} ${pathname}${search} HTTP/1.1\r\n` +
+function requestBytes(
+  { pathname, search, host }: URL,
+  body: string | undefined,
+  path = `${pathname}${search}`,
+): Uint8Array {
+  const head = `${body === undefined ? "GET" : "POST"} ${path} HTTP/1.1\r\n` +
     `host: ${host}\r\n`;
   const rest = body === undefined ? "\r\n" : "content-type: application/json\r\n" +
     `content-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`;

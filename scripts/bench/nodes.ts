@@ -23,6 +23,8 @@ export interface RunningApp extends AsyncDisposable {
   /** The front's address, where it has one. */
   readonly url: string;
   readonly pid: number;
+  /** What it logged until it was ready. */
+  readonly log: string;
 }
 
 /** Starts the executable; resolves when it says that it is ready. */
@@ -48,6 +50,7 @@ export async function startApp(...args: string[]): Promise<RunningApp> {
   return {
     url: /http:\/\/127\.0\.0\.1:\d+/.exec(log)?.[0] ?? "",
     pid: app.pid,
+    log,
     [Symbol.asyncDispose]: async () => {
       app.kill("SIGKILL");
       await Promise.all([app.exited, drained]);
