@@ -6,13 +6,13 @@ import { join } from "node:path";
 import { Fleet } from "../../scripts/devices/fleet.ts";
 import { type RabbitMq, startRabbitMq } from "../../scripts/services/rabbitmq.ts";
 import { type App, runApp, startNode, temporaryFolder, until } from "../support/app.ts";
+import { Device } from "../support/device.ts";
 import {
   devicePort,
   listedDevices,
   recorded,
   type ShownDevice,
   shownDevice,
-  TestDevice,
 } from "../support/devices.ts";
 import { TcpProxy } from "../support/tcp_proxy.ts";
 
@@ -67,7 +67,7 @@ function memoryOf(pid: number): number {
 
 describe("a device", () => {
   test("has a row that changes when it comes and goes, wherever it connects", async () => {
-    using device = await TestDevice.connect(gateway);
+    using device = await Device.connected(devicePort(gateway));
     const id = device.address;
     const online = await shown(recorder, id, ({ history = [] }) => history.length > 0);
     expect(online).toMatchObject({ id, state: "online", node: "gateway", address: id });
@@ -79,7 +79,7 @@ describe("a device", () => {
       "connectedAt",
       "lastSeenAt",
     ]);
-    device.end();
+    device.socket.end();
     const offline = await shown(recorder, id, ({ state }) => state === "offline");
     expect(offline).toMatchObject({ reason: "closed", connectedAt: online.connectedAt });
     expect(offline.history?.map(({ state }) => state)).toEqual(["offline", "online"]);
@@ -90,7 +90,7 @@ describe("a device", () => {
   });
 
   test("is listed, shown and sent a line on the command line", async () => {
-    using device = await TestDevice.connect(gateway);
+    using device = await Device.connected(devicePort(gateway));
     const id = device.address;
     await shown(recorder, id, ({ history = [] }) => history.length > 0);
     const front = ["--url", recorder.url];
@@ -107,7 +107,7 @@ describe("a device", () => {
       const replied = runApp(["devices", "send", id, "how warm?", "--reply", "20s", ...asked]);
       const had = device.lines.length;
       await until(() => device.lines.length > had, "the line");
-      device.send("21.5");
+      device.send("21.5\n");
       expect(await replied).toMatchObject({ code: 0, output: "21.5\n" });
     }
     expect(device.lines).toEqual(["how warm?", "how warm?"]);
@@ -158,12 +158,15 @@ describe("a gateway", () => {
 
 describe("while the broker is away", () => {
   test("devices stay, and what happened is told when it is back", async () => {
-    const [stays, goes] = [await TestDevice.connect(recorder), await TestDevice.connect(recorder)];
+    const [stays, goes] = [
+      await Device.connected(devicePort(recorder)),
+      await Device.connected(devicePort(recorder)),
+    ];
     await recorded(recorder, [stays.address, goes.address], "online");
     const [gone, kept] = [goes.address, stays.address];
     await way.refuse();
-    goes.end();
-    using comes = await TestDevice.connect(recorder);
+    goes.socket.end();
+    using comes = await Device.connected(devicePort(recorder));
     await until(async () => {
       const ids = (await listedDevices(recorder)).map(({ id }) => id).toSorted();
       return ids.join() === [kept, comes.address].toSorted().join();
