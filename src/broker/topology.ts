@@ -35,6 +35,15 @@ export const RECORDER_BINDING: BindingSpec = {
 };
 /** Headers: what the broker itself gives up. */
 export const DEAD_EXCHANGE: ExchangeSpec = { name: "cox.dead", type: "headers" };
+/**
+ * What of it is kept: jobs, whatever befell them, and what a consumer rejected of a Celery client's,
+ * whose worker knows no task of ours. Expired calls vanish.
+ */
+export const DEAD_BINDINGS: readonly BindingSpec[] = [
+  { "x-match": "all", "cox-kind": "job" },
+  { "x-match": "all-with-x", lang: "py", "x-first-death-reason": "rejected" },
+  { "x-match": "all-with-x", "cox-from": "celery", "x-first-death-reason": "rejected" },
+].map((wanted) => ({ exchange: "cox.dead", queue: "cox.dead-letters", arguments: wanted }));
 /** Where workers put messages that nobody can run, with the reason and the history. */
 export const DEAD_LETTERS_QUEUE: QueueSpec = { name: "cox.dead-letters" };
 /** Dead letters that are too large for a record. */

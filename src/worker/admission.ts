@@ -10,7 +10,7 @@ import type { TaskDescriptor } from "../tasks/descriptor.ts";
 export const MAX_DEATHS = 3;
 /** How often a message may be given on where no live worker announces its task. */
 export const MAX_HOPS = 10;
-/** The same where one does: workers that lack it may draw it again and again by chance. */
+/** The same where one does, or where a Celery worker has it: workers that lack it may draw it again and again by chance. */
 const MAX_HOPS_WHERE_SERVED = 200;
 /** Room for clocks that differ: the caller's own clock is what its answer depends on. */
 const CLOCK_SKEW_MS = 2_000;
@@ -26,6 +26,8 @@ export interface AdmissionFacts {
   readonly descriptor: TaskDescriptor | undefined;
   /** Another live worker announces the task on this queue. */
   readonly isServedElsewhere: boolean;
+  /** A worker that is none of ours has the task, perhaps on this queue. */
+  readonly hasStranger: boolean;
 }
 
 export type Admission =
@@ -45,7 +47,7 @@ export function admit(task: ReceivedTask, facts: AdmissionFacts): Admission {
   if (isExpired(task, facts)) {
     return { kind: "refuse", reply: { kind: "expired" } };
   }
-  if (facts.descriptor === undefined) return giveOn(task, facts.isServedElsewhere);
+  if (facts.descriptor === undefined) return giveOn(task, facts);
   if (task.deaths >= MAX_DEATHS) return giveUpGuilty(task.deaths);
   if (facts.redelivered && task.once) {
     return {
@@ -74,8 +76,11 @@ export function giveUpGuilty(deaths: number): Extract<Admission, { kind: "give_u
   return { kind: "give_up", reason: message, reply: { kind: "worker_lost", message } };
 }
 
-function giveOn({ task, hops }: ReceivedTask, isServedElsewhere: boolean): Admission {
-  if (hops >= (isServedElsewhere ? MAX_HOPS_WHERE_SERVED : MAX_HOPS)) {
+function giveOn(
+  { task, hops }: ReceivedTask,
+  { isServedElsewhere, hasStranger }: AdmissionFacts,
+): Admission {
+  if (hops >= (isServedElsewhere || hasStranger ? MAX_HOPS_WHERE_SERVED : MAX_HOPS)) {
     const message = `No worker of this queue has the task "${task}": it was given on ${hops} times`;
     return {
       kind: "give_up",

@@ -54,6 +54,8 @@ export interface ExecutorOptions {
   readonly revocations: Revocations;
   /** Whether another live worker announces a task on a queue. */
   readonly isServedElsewhere: (task: string, queue: string) => boolean;
+  /** Whether a worker that is none of ours has a task. */
+  readonly hasStranger: (task: string) => boolean;
   /** The queue that a task of any worker of ours is announced on. */
   readonly queueOf: (task: string) => string | undefined;
   readonly node: string;
@@ -256,7 +258,7 @@ export class Executor {
 
   /** @param isNew it has not been held for a later moment. */
   #admit(delivery: Delivery, task: ReceivedTask, isNew = true): void {
-    const { tasks, revocations, isServedElsewhere, node, watcher } = this.#options;
+    const { tasks, revocations, isServedElsewhere, hasStranger, node, watcher } = this.#options;
     const present = this.#running.get(task.id);
     if (delivery.redelivered && present !== undefined) {
       // The connection was lost while it ran: the attempt goes on, and settles this delivery.
@@ -281,6 +283,7 @@ export class Executor {
       isRevoked: revocations.has(task.id),
       descriptor,
       isServedElsewhere: descriptor === undefined && isServedElsewhere(task.task, delivery.queue),
+      hasStranger: descriptor === undefined && hasStranger(task.task),
     });
     const isTaken = admission.kind === "run" || admission.kind === "wait";
     if (isNew && isTaken) watcher?.received(task, delivery, descriptor);
@@ -321,9 +324,13 @@ export class Executor {
   }
 
   #recordedJob(delivery: Delivery, task: ReceivedTask): RecordedJob {
-    const { node, maxBodyBytes } = this.#options;
-    const now = () => this.#clock.now();
-    return recordedJob(delivery, task, mayHaveRun(delivery, task), { node, maxBodyBytes, now });
+    const { node, maxBodyBytes, tasks } = this.#options;
+    return recordedJob(delivery, task, mayHaveRun(delivery, task), {
+      node,
+      maxBodyBytes,
+      redact: tasks.get(task.task)?.redact,
+      now: () => this.#clock.now(),
+    });
   }
 
   #dispatch(): void {

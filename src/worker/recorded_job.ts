@@ -4,6 +4,7 @@ import type { ReceivedTask } from "../calls/wire/task_message.ts";
 import type { JobEventPublisher } from "../jobs/event_publisher.ts";
 import type { JobRequest } from "../jobs/job_event.ts";
 import { jobRequest } from "../jobs/job_message.ts";
+import type { TaskDescriptor } from "../tasks/descriptor.ts";
 import type { Progress } from "../tasks/progress.ts";
 import { bodyText } from "./body_text.ts";
 import { JobStory } from "./job_story.ts";
@@ -19,6 +20,8 @@ export interface RecordedJobOptions {
   readonly node: string;
   /** Most bytes that a compressed body may inflate to. */
   readonly maxBodyBytes: number;
+  /** What the task does not want to be shown. */
+  readonly redact: TaskDescriptor["redact"];
   /** Epoch milliseconds. */
   readonly now: () => number;
 }
@@ -28,12 +31,16 @@ export function recordedJob(
   { queue, message: { body, properties: { priority } } }: Delivery,
   task: ReceivedTask,
   redelivered: boolean,
-  { node, maxBodyBytes, now }: RecordedJobOptions,
+  { node, maxBodyBytes, redact, now }: RecordedJobOptions,
 ): RecordedJob {
   return {
     story: new JobStory({ task, queue, node, redelivered, now }),
-    request: async () =>
-      jobRequest(task, priority, await bodyText(body, task.isCompressed, maxBodyBytes)),
+    request: async () => {
+      const text = await bodyText(body, task.isCompressed, maxBodyBytes);
+      const request = jobRequest(task, priority, text);
+      if (request === undefined || redact === undefined) return request;
+      return { ...request, terms: { ...request.terms, redacted: redact } };
+    },
   };
 }
 

@@ -6,6 +6,7 @@ import { getLogger } from "@logtape/logtape";
 import type { Broker, ExchangeType } from "../broker/broker.ts";
 import { BrokerAwayError, DeclarationError } from "../broker/errors.ts";
 import {
+  DEAD_BINDINGS,
   DEAD_EXCHANGE,
   DEAD_LETTERS_QUEUE,
   PUBSUB_EXCHANGE,
@@ -30,6 +31,7 @@ import { QueueSteering } from "./queue_steering.ts";
 import { type CelerySettings, RemoteControl } from "./remote_control.ts";
 import { RequestTally } from "./request_tally.ts";
 import { Revocations } from "./revocations.ts";
+import { Strangers } from "./strangers.ts";
 import { RunningQueues } from "./running_queues.ts";
 import { TaskLimits } from "./task_limits.ts";
 import { WorkerRoom } from "./worker_room.ts";
@@ -129,6 +131,7 @@ export class Worker implements Component {
     });
     const revocations = new Revocations();
     const tally = new RequestTally();
+    const strangers = new Strangers({ broker });
     const lookAhead = new LookAhead(this.#options.lookAhead, slots);
     const executor = new Executor({
       broker,
@@ -142,6 +145,7 @@ export class Worker implements Component {
       revocations,
       watcher: tally,
       isServedElsewhere: (task, queue) => nodes.isServedElsewhere(task, queue),
+      hasStranger: (task) => strangers.have(task),
       queueOf: (task) => nodes.descriptor(task)?.queue,
       node,
       maxBodyBytes: this.#options.maxBodyBytes,
@@ -278,11 +282,7 @@ export class Worker implements Component {
     await broker.declareExchange(PUBSUB_EXCHANGE);
     await broker.declareQueue(DEAD_LETTERS_QUEUE);
     await JobEventPublisher.declare(broker);
-    await broker.bind({
-      exchange: DEAD_EXCHANGE.name,
-      queue: DEAD_LETTERS_QUEUE.name,
-      arguments: { "x-match": "all", "cox-kind": "job" },
-    });
+    for (const binding of DEAD_BINDINGS) await broker.bind(binding);
     for (const queue of queues) {
       const { mismatch } = await broker.declareQueue(taskQueue(queue, queueType));
       if (mismatch !== undefined) {

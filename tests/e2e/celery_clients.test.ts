@@ -4,7 +4,7 @@
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { celeryVhost, python } from "../../scripts/services/celery.ts";
-import { sharedRabbitMq } from "../../scripts/services/rabbitmq.ts";
+import { type RabbitMq, sharedRabbitMq } from "../../scripts/services/rabbitmq.ts";
 import { type App, startNode } from "../support/app.ts";
 
 const TASKS = new URL("../support/tasks/celery.ts", import.meta.url).pathname;
@@ -21,11 +21,13 @@ interface Told {
   readonly [more: string]: unknown;
 }
 
+let rabbit: RabbitMq;
 let url: string;
 let worker: App;
 
 beforeAll(async () => {
-  url = celeryVhost(await sharedRabbitMq(), "celery-clients");
+  rabbit = await sharedRabbitMq();
+  url = celeryVhost(rabbit, "celery-clients");
   worker = await startNode(
     ["work", "--amqp-url", url, "--tasks", TASKS, "--isolates", "1"],
   );
@@ -36,8 +38,11 @@ afterAll(async () => {
 });
 
 /** Runs a file of scenarios in one Python. */
-async function scenarios(file: string): Promise<(name: string) => Told> {
-  const lines = await python(`import ${file}`, { url });
+async function scenarios(
+  file: string,
+  ...args: readonly string[]
+): Promise<(name: string) => Told> {
+  const lines = await python(`import ${file}`, { url, args });
   const told = new Map(lines.map((line) => [line.scenario, line.told as Told]));
   return (name) => {
     const found = told.get(name);
@@ -221,3 +226,79 @@ describe("a canvas of a Celery client", () => {
     expect(last).toMatchObject({ raised: "kombu.exceptions.ContentDisallowed" });
   });
 });
+
+describe("a message that no Celery worker can run", () => {
+  const RUN = [
+    "x-match",
+    "an int16 header",
+    "retries as text",
+    "limits that are none",
+    "limits below nothing",
+    "a content type with a charset",
+  ];
+
+  test("is dead-lettered with a reason and answered, or run; the worker goes on", async () => {
+    const before = depth("cox.dead-letters");
+    const cases = await python("import hostile", { url, args: ["celery"] });
+    const refused = cases.filter(({ case: name }) => !RUN.includes(String(name)));
+    for (const { case: name, status, result } of refused) {
+      expect({ name, status, result }).toMatchObject({
+        status: "FAILURE",
+        result: { exc_type: "ContentDisallowed", exc_module: "kombu.exceptions" },
+      });
+    }
+    for (const { case: name, status, result } of cases) {
+      if (RUN.includes(String(name))) {
+        expect({ name, status, result }).toEqual({ name, status: "SUCCESS", result: 3 });
+      }
+    }
+    expect(cases.length).toBe(31);
+    expect(depth("cox.dead-letters")).toBe(before + refused.length);
+    expect(depth("celery")).toBe(0);
+    expect(worker.isRunning).toBe(true);
+  }, PATIENCE_MS);
+});
+
+describe("a delay that a Celery client asks for", () => {
+  test("is kept by the records of a front, and seen and cancelled there", async () => {
+    await using front = await startNode(["serve", "--port", "0", "--amqp-url", url]);
+    const told = await scenarios("delays", front.url);
+
+    expect(told("countdown")).toMatchObject({
+      value: 3,
+      record: { state: "succeeded", attempt: 1, input: [1, 2], result: 3 },
+    });
+    expect(told("carries").value).toMatchObject({ headers: { "x-user": "7", "x-count": "5" } });
+    expect(told("notes").notes).toEqual([[
+      (told("carries").record as { id: string }).id,
+      "after",
+    ]]);
+    // Ours alone are tried again by themselves.
+    expect(told("fails_once")).toMatchObject({
+      raised: "builtins.ValueError",
+      record: { state: "failed", attempt: 1 },
+    });
+    expect(told("ignored").record).toMatchObject({ state: "succeeded" });
+    expect(told("retries")).toMatchObject({
+      value: { retries: 2 },
+      record: { state: "succeeded", attempt: 3 },
+    });
+    expect(told("retries_exhausted")).toMatchObject({
+      raised: "celery.exceptions.MaxRetriesExceededError",
+      record: { state: "failed", attempt: 3 },
+    });
+    expect(told("chain_with_a_pause").value).toBe(112);
+    expect(told("cancelled").raised).toBe("celery.exceptions.TaskRevokedError");
+    expect(told("expired")).toMatchObject({
+      raised: "celery.exceptions.TaskRevokedError",
+      args: ["expired"],
+    });
+  }, PATIENCE_MS);
+});
+
+/** Messages that are ready in a queue. */
+function depth(queue: string): number {
+  const lines = rabbit.ctl("list_queues", "-p", "celery-clients", "name", "messages").split("\n");
+  const line = lines.find((one) => one.startsWith(`${queue}\t`));
+  return Number(line?.split("\t")[1] ?? 0);
+}

@@ -50,6 +50,7 @@ const FACTS: AdmissionFacts = {
   isRevoked: false,
   descriptor: DESCRIPTOR,
   isServedElsewhere: false,
+  hasStranger: false,
 };
 
 describe("admit()", () => {
@@ -99,6 +100,9 @@ describe("admit()", () => {
   test("goes on giving on while another worker announces the task", () => {
     const facts = { descriptor: undefined, isServedElsewhere: true };
     expect(of({ hops: MAX_HOPS }, facts).kind).toBe("give_on");
+    const celery = { descriptor: undefined, hasStranger: true };
+    expect(of({ hops: MAX_HOPS }, celery)).toMatchObject({ kind: "give_on", pauseMs: 1_000 });
+    expect(of({ hops: 200 }, celery).kind).toBe("give_up");
   });
 
   test("waits for an eta", () => {

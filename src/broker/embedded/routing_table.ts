@@ -87,7 +87,7 @@ function topicTable<T>(): RoutingTable<T> {
 
 /**
  * AMQP 0-9-1 §3.1.3.4 and RabbitMQ's rules: type and value must be the same; arguments whose names
- * start with `x-` do not count; `all` of nothing matches, `any` of nothing does not.
+ * start with `x-` do not count unless `x-match` ends with `-with-x`; `all` of nothing matches, `any` of nothing does not.
  */
 function headersTable<T>(): RoutingTable<T> {
   interface Wanted {
@@ -99,8 +99,11 @@ function headersTable<T>(): RoutingTable<T> {
   let bindings: Wanted[] = [];
   return {
     add(condition, target) {
-      const pairs = Object.entries(condition.arguments).filter(([name]) => !name.startsWith("x-"));
-      const isAny = condition.arguments["x-match"] === "any";
+      const match = String(condition.arguments["x-match"] ?? "all");
+      const pairs = Object.entries(condition.arguments).filter(([name]) =>
+        match.endsWith("-with-x") ? name !== "x-match" : !name.startsWith("x-")
+      );
+      const isAny = match.startsWith("any");
       bindings.push({ condition, target, pairs, isAny });
     },
     remove(condition, target) {

@@ -6,7 +6,7 @@
 import { createHash } from "node:crypto";
 import type { Message, MessageProperties } from "../../broker/message.ts";
 import { compress } from "./compression.ts";
-import { COMPRESS_OVER_BYTES, JSON_TYPE, wireInstant, ZLIB } from "./names.ts";
+import { COMPRESS_OVER_BYTES, COX, JSON_TYPE, wireInstant, ZLIB } from "./names.ts";
 import type { Canvas, Signature, SignatureOptions } from "./signature.ts";
 
 /** The task that has ended. */
@@ -308,6 +308,7 @@ export async function followUpMessage(
       parent_id: request.parentId,
       origin,
       ignore_result: options.ignoreResult ?? false,
+      [COX.from]: "celery",
       ...(isLarge ? { compression: ZLIB } : {}),
     },
   };

@@ -33,14 +33,20 @@ export function wordsOf(key: string): string[] {
   return key === "" ? [] : key.split(".");
 }
 
-/** AMQP 0-9-1 §3.1.3.4, and RabbitMQ's rules: same type and value; names with `x-` do not count. */
+/**
+ * AMQP 0-9-1 §3.1.3.4, and RabbitMQ's rules: same type and value; names with `x-` count where it says so
+ * alone.
+ */
 function headersMatch(
   wanted: Readonly<Record<string, string | number | boolean>>,
   found: Readonly<Record<string, string | number | boolean>>,
 ): boolean {
-  const pairs = Object.entries(wanted).filter(([name]) => !name.startsWith("x-"));
+  const match = String(wanted["x-match"] ?? "all");
+  const isCounted = (name: string) =>
+    match.endsWith("-with-x") ? name !== "x-match" : !name.startsWith("x-");
+  const pairs = Object.entries(wanted).filter(([name]) => isCounted(name));
   const isMet = ([name, value]: [string, string | number | boolean]) => found[name] === value;
-  return wanted["x-match"] === "any" ? pairs.some(isMet) : pairs.every(isMet);
+  return match.startsWith("any") ? pairs.some(isMet) : pairs.every(isMet);
 }
 
 const words = fc.constantFrom("a", "b", "c", "");
@@ -75,7 +81,10 @@ export const routingModels: Readonly<Record<ExchangeType, RoutingModel>> = {
       routingKey: keys,
       arguments: fc.tuple(
         headerTables,
-        fc.constantFrom({}, { "x-match": "all" }, { "x-match": "any" }),
+        fc.constantFrom(
+          {},
+          ...["all", "any", "all-with-x", "any-with-x"].map((match) => ({ "x-match": match })),
+        ),
       )
         .map(([table, match]) => ({ ...table, ...match })),
     }),

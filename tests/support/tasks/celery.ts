@@ -80,3 +80,6 @@ export const errback = task(
     noted.push([request, exc, typeof traceback]);
   },
 );
+
+/** No application of Celery's has it. */
+export const double = task("tasks.double", options, (x: number) => 2 * x);
