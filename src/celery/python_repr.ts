@@ -16,10 +16,9 @@ export function pythonRepr(json: unknown, maxChars = MAX_CHARS): string {
   const write = (text: string): boolean => {
     left -= text.length;
     parts.push(left < 0 ? text.slice(0, text.length + left) : text);
-    return left > 0;
+    return left >= 0;
   };
-  const isWhole = writeValue(json, write);
-  return isWhole || left === 0 ? parts.join("") : `${parts.join("")}...`;
+  return writeValue(json, write) ? parts.join("") : `${parts.join("")}...`;
 }
 
 /** A text as Python shows it: in single quotes, unless it has some and no double ones. */

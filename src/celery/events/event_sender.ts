@@ -92,7 +92,7 @@ export class EventSender {
 
   /** Says at once that the worker is alive, where it tells events at all. */
   beat(): void {
-    if (this.#isOnline) this.#say("worker-heartbeat");
+    if (this.#isOnline) void this.#say("worker-heartbeat");
   }
 
   /** Takes an event over. Never waits, never throws. */
@@ -139,7 +139,7 @@ export class EventSender {
     await broker.declareExchange(CELERY_EVENTS_EXCHANGE);
     this.#isOnline = true;
     this.#unwatch = broker.watch((state) => this.#onBroker(state));
-    await this.#say("worker-online");
+    void this.#say("worker-online");
     this.#beatLater();
   }
 
@@ -150,7 +150,7 @@ export class EventSender {
   #beatLater(): void {
     this.#beating = this.#clock.after(HEARTBEAT_MS, () => {
       if (!this.#isOnline) return;
-      this.#say("worker-heartbeat");
+      void this.#say("worker-heartbeat");
       this.#beatLater();
     });
   }
