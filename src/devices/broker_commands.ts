@@ -29,6 +29,8 @@ export interface BrokerCommandsOptions {
   readonly broker: Broker;
   /** What is known of a device; without, it is known to the broker alone. */
   readonly find?: (id: string) => LiveDevice | undefined;
+  /** A device has come to this node, and commands do not reach it yet. */
+  readonly isComing?: (id: string) => boolean;
   readonly clock?: Clock;
 }
 
@@ -78,11 +80,14 @@ export class BrokerCommands implements Component, DeviceCommands {
     const problem = problemOfLine(cmd, MAX_LINE_BYTES);
     if (problem !== undefined) return { kind: "refused", message: `The command ${problem}` };
     const giveUpAt = this.#clock.monotonic() + RETURN_MS;
+    const { find, isComing } = this.#options;
     while (true) {
-      const ending = await this.#try(id, cmd, options);
-      const isKnown = this.#options.find?.(id) !== undefined;
+      const isLate = this.#clock.monotonic() >= giveUpAt;
+      // Until it is bound here, commands would go where it was before.
+      const isToWait = !isLate && isComing?.(id) === true && this.#away() === undefined;
+      const ending = isToWait ? "returned" : await this.#try(id, cmd, options);
       if (ending !== "returned") return ending;
-      if (!isKnown || this.#clock.monotonic() >= giveUpAt) return notFound(id);
+      if (isLate || find?.(id) === undefined) return notFound(id);
       await this.#pause(TRY_AGAIN_MS);
       options.signal?.throwIfAborted();
     }
@@ -128,13 +133,8 @@ export class BrokerCommands implements Component, DeviceCommands {
 
   /** The queue of answers, or why there is none. */
   async #open(): Promise<{ readonly name: string } | string> {
-    const { broker } = this.#options;
-    const { state } = broker;
-    if (this.#isStopped) return "this node stops";
-    if (state.kind !== "connected") {
-      return state.kind === "away" ? state.reason : "it is not connected";
-    }
-    if (state.blocked !== undefined) return state.blocked;
+    const why = this.#away();
+    if (why !== undefined) return why;
     try {
       const { name } = await (this.#replies ??= this.#openReplies());
       return name === undefined ? "it has just come back" : { name };
@@ -143,6 +143,14 @@ export class BrokerCommands implements Component, DeviceCommands {
       if (error instanceof BrokerAwayError) return error.message;
       throw error;
     }
+  }
+
+  /** Why nothing can be sent now. */
+  #away(): string | undefined {
+    const { state } = this.#options.broker;
+    if (this.#isStopped) return "this node stops";
+    if (state.kind === "connected") return state.blocked;
+    return state.kind === "away" ? state.reason : "it is not connected";
   }
 
   async #openReplies(): Promise<PrivateQueue> {

@@ -209,6 +209,11 @@ export class DeviceGateway implements Component, SessionHost, Holder {
     return session === undefined ? undefined : this.#liveDevice(session);
   }
 
+  /** It is here, and commands do not reach it yet. */
+  isComing(id: string): boolean {
+    return this.#registry.find(id)?.isTold === false;
+  }
+
   /** In no order. */
   list(): LiveDevice[] {
     return Array.from(this.#registry.online(), (session) => this.#liveDevice(session));

@@ -51,7 +51,7 @@ export class Device implements Disposable {
 
   /** Answers each line that comes. */
   answers(answer: (line: string) => string): this {
-    let seen = 0;
+    let seen = this.lines.length;
     this.socket.on("data", () => {
       for (const line of this.lines.slice(seen)) this.send(`${answer(line)}\n`);
       seen = this.lines.length;

@@ -44,7 +44,11 @@ export async function startDevices(node: Node, parts: FrontDevices): Promise<Dev
   const gateway = settings === undefined
     ? undefined
     : await startGateway(node, { broker, node: id, nodeStartedAt, keeper, epochs }, settings);
-  const commands: BrokerCommands = new BrokerCommands({ broker, find: (one) => devices.find(one) });
+  const commands: BrokerCommands = new BrokerCommands({
+    broker,
+    find: (one) => devices.find(one),
+    isComing: (one) => gateway?.isComing(one) === true,
+  });
   const devices: Devices = new ClusterDevices({
     ...(gateway === undefined ? {} : { own: gateway }),
     others: keeper.directory,
