@@ -4,6 +4,7 @@
  * The machine's speed drifts: rounds alternate, medians are compared, ratios are what counts.
  */
 import { availableParallelism, loadavg } from "node:os";
+import { celeryEvents } from "./bench/celery_events.ts";
 import { consume } from "./bench/consume.ts";
 import { benchDevices } from "./bench/devices.ts";
 import { type HttpConnection, openConnection } from "./bench/http_client.ts";
@@ -233,6 +234,7 @@ const BENCHMARKS: Readonly<Record<string, (rabbit: () => Promise<RabbitMq>) => P
   health,
   start,
   jobs: () => benchJobs({ isQuick }),
+  "celery-events": async (rabbit) => await celeryEvents(await rabbit(), ROUNDS, SECONDS),
   devices: async (rabbit) => benchDevices(await rabbit(), isQuick),
 };
 
