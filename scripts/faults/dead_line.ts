@@ -6,6 +6,7 @@
  */
 import { spawnSync } from "node:child_process";
 import type { RabbitMq } from "../services/rabbitmq.ts";
+import { atExit } from "./at_exit.ts";
 import { AmqpProxy, type Direction } from "./amqp_proxy.ts";
 
 /** Nobody's: locally administered. */
@@ -53,6 +54,7 @@ class NamespaceLine implements DeadLine {
   readonly #name: string;
   readonly #nearAddress: string;
   readonly #farAddress: string;
+  readonly #forget: () => void;
 
   private constructor(port: number) {
     const place = process.pid % 256;
@@ -62,13 +64,14 @@ class NamespaceLine implements DeadLine {
     this.host = `198.18.${place}.6`;
     this.brokerAddress = `${this.#nearAddress}:${port}`;
     this.prefix = ["ip", "netns", "exec", this.#name];
+    this.#forget = atExit(() => this.#remove());
   }
 
   static tryOpen(rabbit: RabbitMq): NamespaceLine | undefined {
     if (process.getuid?.() !== 0) return undefined;
     const line = new NamespaceLine(rabbit.port);
     if (!line.#make()) {
-      line.#remove();
+      line.#end();
       return undefined;
     }
     // The broker listens on loopback alone, and lets its user in from there alone.
@@ -96,7 +99,7 @@ class NamespaceLine implements DeadLine {
   }
 
   [Symbol.asyncDispose](): Promise<void> {
-    this.#remove();
+    this.#end();
     return Promise.resolve();
   }
 
@@ -117,6 +120,11 @@ class NamespaceLine implements DeadLine {
       this.#far("addr", "add", `${this.host}/30`, "dev", `${name}d`) &&
       this.#far("link", "set", `${name}d`, "up") &&
       this.#far("link", "set", "lo", "up");
+  }
+
+  #end(): void {
+    this.#forget();
+    this.#remove();
   }
 
   /** With the namespace go its interfaces, and their other ends. */

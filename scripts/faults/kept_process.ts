@@ -1,5 +1,7 @@
 /** A process of the compiled executable that comes back whenever it ends, as a service does. */
 
+import { atExit } from "./at_exit.ts";
+
 const APP = new URL("../../app", import.meta.url).pathname;
 /** As systemd waits. */
 const RESTART_AFTER_MS = 100;
@@ -16,18 +18,20 @@ export class KeptProcess implements AsyncDisposable {
   #process: Bun.Subprocess<"ignore", "ignore", "pipe">;
   #isOver = false;
   #loop: Promise<void>;
+  readonly #forget: () => void;
   /** The end of what it logged. */
   log = "";
   /** Characters that it logged in all its lives. */
   logged = 0;
   /** How each of its lives ended so far: an exit code, or a signal's name. */
-  readonly ends: string[] = [];
+  readonly endings: string[] = [];
 
   private constructor(name: string, spawn: () => Bun.Subprocess<"ignore", "ignore", "pipe">) {
     this.name = name;
     this.#spawn = spawn;
     this.#process = spawn();
     this.#loop = this.#keep();
+    this.#forget = atExit(() => this.#process.kill("SIGKILL"));
   }
 
   static start(
@@ -61,15 +65,20 @@ export class KeptProcess implements AsyncDisposable {
     this.#process.kill(name);
   }
 
-  /** Resolves when its present life has ended. */
-  async ended(): Promise<void> {
-    await this.#process.exited;
+  /** Whether its present life ends within the limit; resolves when it has. */
+  async ends(limitMs: number): Promise<boolean> {
+    const late = Promise.withResolvers<boolean>();
+    const timer = setTimeout(() => late.resolve(false), limitMs);
+    const isOver = await Promise.race([this.#process.exited.then(() => true), late.promise]);
+    clearTimeout(timer);
+    return isOver;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isOver = true;
     this.#process.kill("SIGKILL");
     await this.#loop;
+    this.#forget();
   }
 
   async #keep(): Promise<void> {
@@ -82,7 +91,7 @@ export class KeptProcess implements AsyncDisposable {
       }
       await this.#process.exited;
       const { exitCode, signalCode } = this.#process;
-      this.ends.push(String(signalCode ?? exitCode));
+      this.endings.push(String(signalCode ?? exitCode));
       await Bun.sleep(RESTART_AFTER_MS);
       if (this.#isOver) return;
       this.#process = this.#spawn();

@@ -2,16 +2,19 @@
 import { spawnSync } from "node:child_process";
 import { closeSync, mkdirSync, openSync, rmSync, writeSync } from "node:fs";
 import { join } from "node:path";
+import { atExit } from "./at_exit.ts";
 
 const CHUNKS_BYTES = [2 ** 20, 4_096];
 
 export class SmallDisk implements Disposable {
   readonly path: string;
   readonly #filling: string;
+  readonly #forget: () => void;
 
   private constructor(path: string) {
     this.path = path;
     this.#filling = join(path, "filling");
+    this.#forget = atExit(() => this.#unmount());
   }
 
   /** Undefined where nothing may be mounted. */
@@ -41,6 +44,11 @@ export class SmallDisk implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#forget();
+    this.#unmount();
+  }
+
+  #unmount(): void {
     spawnSync("umount", ["-l", this.path], { stdio: "ignore" });
   }
 }

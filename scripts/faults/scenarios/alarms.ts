@@ -58,8 +58,8 @@ export const alarms: Scenario = {
       await rabbit.command(...clear);
       await trial.recovers();
     });
-    for (const { name, ends } of trial.nodes) {
-      trial.check(`${name} needed no restart`, ends.length === 0, ends.join(" "));
+    for (const { name, endings } of trial.nodes) {
+      trial.check(`${name} needed no restart`, endings.length === 0, endings.join(" "));
     }
   },
 };

@@ -21,8 +21,8 @@ export const brokerKill: Scenario = {
       await rabbit.start();
       await trial.recovers();
     });
-    for (const { name, ends } of trial.nodes) {
-      trial.check(`${name} needed no restart`, ends.length === 0, `${ends.length} ends`);
+    for (const { name, endings } of trial.nodes) {
+      trial.check(`${name} needed no restart`, endings.length === 0, `${endings.length} ends`);
     }
   },
 };

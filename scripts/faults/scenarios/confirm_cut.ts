@@ -71,8 +71,8 @@ export const confirmCut: Scenario = {
       trial.fault(`a connection is cut ${cut.what}`);
       await trial.recovers();
     });
-    for (const { name, ends } of trial.nodes) {
-      trial.check(`${name} needed no restart`, ends.length === 0, ends.join(" "));
+    for (const { name, endings } of trial.nodes) {
+      trial.check(`${name} needed no restart`, endings.length === 0, endings.join(" "));
     }
   },
 };

@@ -100,8 +100,8 @@ export const ackTimeout: Scenario = {
 
 /** No node was started anew, and the queue has a consumer for each worker. */
 async function allConsume(trial: Trial): Promise<void> {
-  for (const { name, ends } of trial.nodes) {
-    trial.check(`${name} needed no restart`, ends.length === 0, ends.join(" "));
+  for (const { name, endings } of trial.nodes) {
+    trial.check(`${name} needed no restart`, endings.length === 0, endings.join(" "));
   }
   let consumers: unknown;
   const isMet = await becomes(async () => {

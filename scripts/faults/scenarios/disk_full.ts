@@ -25,8 +25,8 @@ export const diskFull: Scenario = {
       await Bun.sleep(FULL_MS / 2);
       disk.fill();
       await Bun.sleep(FULL_MS / 2);
-      const { ends } = node;
-      trial.check("it does not end of itself", !ends.includes("1"), ends.join(" "));
+      const { endings } = node;
+      trial.check("it does not end of itself", !endings.includes("1"), endings.join(" "));
       const health = await fetch(`${trial.url}/healthz`).then(({ status }) => status, () => 0);
       trial.check("it is alive on a full disk", health === 200, `healthz ${health}`);
       if (round % 2 === 1) {
@@ -38,7 +38,7 @@ export const diskFull: Scenario = {
       disk.free();
       await trial.recovers();
       // After a kill its starts fail as long as there is no room.
-      ends.length = 0;
+      endings.length = 0;
     });
   },
 };
@@ -73,7 +73,7 @@ export const diskFullRecords: Scenario = {
       disk.free();
       await trial.recovers();
     });
-    trial.check("the front needed no restart", front.ends.length === 0, front.ends.join(" "));
+    trial.check("the front needed no restart", front.endings.length === 0, front.endings.join(" "));
     const recorder = JSON.stringify(await readJson(`${trial.url}/readyz`));
     trial.check("the front is ready in the end", recorder.includes('"ready"'), recorder);
   },

@@ -43,8 +43,8 @@ export const halfOpen: Scenario = {
       line.carry();
       await trial.recovers();
     });
-    for (const { name, ends } of trial.nodes) {
-      trial.check(`${name} needed no restart`, ends.length === 0, `${ends.length} ends`);
+    for (const { name, endings } of trial.nodes) {
+      trial.check(`${name} needed no restart`, endings.length === 0, `${endings.length} ends`);
     }
   },
 };

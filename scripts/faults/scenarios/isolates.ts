@@ -76,7 +76,7 @@ export const isolates: Scenario = {
       }
       await trial.recovers();
     });
-    trial.check("the worker lives", worker.ends.length === 0, worker.ends.join(" "));
+    trial.check("the worker lives", worker.endings.length === 0, worker.endings.join(" "));
     trial.check(
       "its memory stays bounded",
       mostRss < MOST_RSS_BYTES,

@@ -27,8 +27,8 @@ export const nodeStop: Scenario = {
       await suspend(trial, node, trial.isShort ? STOPPED_MS.short : STOPPED_MS.full);
       await trial.recovers();
     });
-    for (const { name, ends } of trial.nodes) {
-      trial.check(`${name} needed no restart`, ends.length === 0, ends.join(" "));
+    for (const { name, endings } of trial.nodes) {
+      trial.check(`${name} needed no restart`, endings.length === 0, endings.join(" "));
     }
   },
 };
@@ -36,7 +36,7 @@ export const nodeStop: Scenario = {
 export const allInOneStop: Scenario = {
   name: "all-in-one-stop",
   does: "the one process is suspended (SIGSTOP)",
-  promise: "it goes on where it was",
+  promise: "it goes on where it was; what ran past its limit meanwhile has run past it",
   async run(trial) {
     const node = await trial.allInOne();
     trial.sparesNoFront();
@@ -45,9 +45,7 @@ export const allInOneStop: Scenario = {
       await suspend(trial, node, ALONE_STOPPED_MS);
       await trial.recovers();
     });
-    trial.check("it needed no restart", node.ends.length === 0, node.ends.join(" "));
-    const repeated = trial.ledger.account().repeated;
-    trial.check("nothing runs twice", repeated === 0, String(repeated));
+    trial.check("it needed no restart", node.endings.length === 0, node.endings.join(" "));
   },
 };
 

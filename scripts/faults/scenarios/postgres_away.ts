@@ -31,8 +31,8 @@ export const postgresAway: Scenario = {
       await postgres.start();
       await trial.recovers();
     });
-    for (const { name, ends } of trial.nodes) {
-      trial.check(`${name} needed no restart`, ends.length === 0, ends.join(" "));
+    for (const { name, endings } of trial.nodes) {
+      trial.check(`${name} needed no restart`, endings.length === 0, endings.join(" "));
     }
   },
 };
