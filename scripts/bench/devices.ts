@@ -183,7 +183,7 @@ async function commands(
   const round = await measure(operate, { concurrency: IN_FLIGHT, seconds });
   console.log(line(`commands, ${count}, ${IN_FLIGHT} in flight`, round, raw));
   for (const connection of connections) connection.close();
-  await steady(front, devices, seconds, `commands, ${count}, ${RATE} a second`);
+  await steady(front, devices, seconds, `commands, ${count}, ${RATE}/s`);
 }
 
 /** So many a second, whether those before are answered or not. */
@@ -248,7 +248,7 @@ async function everything({ gateway, front, devices, seconds }: {
     const due = Math.floor((performance.now() - start) / LINE_EVERY_MS * count);
     for (; lines < due; lines++) devices.fleet.send(lines % count, `celsius 21.5 n ${lines}`);
   }, 5);
-  await steady(front, devices, seconds, `${count} devices with lines, ${RATE} a second`);
+  await steady(front, devices, seconds, `with lines, ${count} devices, ${RATE}/s`);
   clearInterval(timer);
   const ms = performance.now() - start;
   const [atGateway, atFront] = [gateway, front].map(({ pid }, index) =>

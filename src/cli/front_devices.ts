@@ -7,18 +7,19 @@ import type { FrontClient } from "./front_client.ts";
 import { StartupError } from "./startup_error.ts";
 import { isRecord } from "./table.ts";
 
-/** Exit codes of what is not usual, by the last part of a problem's type. */
+/** How a command ends for reasons of the device, by the last part of a problem's type. */
 const EXIT_OF_PROBLEM: Readonly<Record<string, number>> = {
+  "unknown-device": EXIT.wrongUsage,
   "device-lost": EXIT.failed,
   "device-busy": EXIT.failed,
   "no-reply": EXIT.timedOutOrExpired,
 };
 
 export class FrontDevices implements DeviceSource {
-  readonly #front: Pick<FrontClient, "request" | "text">;
+  readonly #front: Pick<FrontClient, "request">;
   readonly #url: string;
 
-  constructor(front: Pick<FrontClient, "request" | "text">, url: string) {
+  constructor(front: Pick<FrontClient, "request">, url: string) {
     this.#front = front;
     this.#url = url;
   }
@@ -36,8 +37,8 @@ export class FrontDevices implements DeviceSource {
     return { text, ...(next === undefined ? {} : { next: decodeURIComponent(next) }) };
   }
 
-  device(id: string): Promise<string> {
-    return this.#front.text(`/devices/${encodeURIComponent(id)}`);
+  async device(id: string): Promise<string> {
+    return await this.#textOf(await this.#front.request(`/devices/${encodeURIComponent(id)}`));
   }
 
   async sendToDevice(id: string, line: string, replyMs: number | undefined): Promise<string> {
@@ -58,9 +59,10 @@ export class FrontDevices implements DeviceSource {
     const { type, detail } = problemMembers(text);
     const name = typeof type === "string" ? type.split("/").at(-1) ?? "" : "";
     const told = typeof detail === "string" ? detail : text.slice(0, 200);
+    const exitCode = EXIT_OF_PROBLEM[name];
+    if (exitCode !== undefined) throw new StartupError(told, { exitCode });
     throw new StartupError(`The front at ${this.#url} refused: ${told}`, {
-      exitCode: EXIT_OF_PROBLEM[name] ??
-        (response.status >= 500 ? EXIT.noBroker : EXIT.wrongUsage),
+      exitCode: response.status >= 500 ? EXIT.noBroker : EXIT.wrongUsage,
     });
   }
 }

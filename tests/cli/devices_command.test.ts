@@ -148,7 +148,6 @@ describe("FrontDevices", () => {
             headers: link === undefined ? {} : { link },
           }),
         ),
-      text: () => Promise.resolve(""),
     }, URL_TEXT);
   }
 
@@ -162,6 +161,8 @@ describe("FrontDevices", () => {
     const cases = [
       [404, "unknown-device", 2],
       [409, "device-busy", 1],
+      [502, "device-lost", 1],
+      [504, "no-reply", 4],
       [503, "broker-away", 3],
     ] as const;
     for (const [status, name, exitCode] of cases) {
