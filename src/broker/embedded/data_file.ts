@@ -5,7 +5,11 @@
 import { closeSync, mkdirSync, openSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
+import { getLogger } from "@logtape/logtape";
 import { BrokerRefusedError } from "../errors.ts";
+import { fillUp, isDamage, isWhole, salvage, type Salvaged } from "./salvage.ts";
+
+const log = getLogger(["coxswain", "broker"]);
 
 /** Stands in the file; a program refuses what a later one wrote. */
 const SCHEMA_VERSION = 1;
@@ -42,7 +46,8 @@ export interface DataFileOptions {
 }
 
 /**
- * Opens or creates `broker.sqlite` in a folder, which is created too (mode 0700).
+ * Opens or creates `broker.sqlite` in a folder, which is created too (mode 0700). What can be read of
+ * a damaged file goes on in a new one, and the log tells it.
  * @throws BrokerRefusedError when another process holds it, it cannot be created, is no database, or
  *   was written by a newer program.
  */
@@ -51,6 +56,30 @@ export function openDataFile(dataDir: string, options: DataFileOptions = {}): Da
   let database: DatabaseSync | undefined;
   try {
     mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+    database = openRepaired(path, options);
+    if (isWhole(database)) return database;
+    tellSalvaged(salvage(path, database, (fresh) => openLocked(fresh, options), Date.now()));
+    return openLocked(path, options);
+  } catch (error) {
+    if (database?.isOpen) database.close();
+    throw refusal(dataDir, path, error);
+  }
+}
+
+/** Closing another handle of the file lets go of this process's lock: so only where it has none. */
+function openRepaired(path: string, options: DataFileOptions): DatabaseSync {
+  try {
+    return openLocked(path, options);
+  } catch (error) {
+    if (!isDamage(error)) throw error;
+    fillUp(path);
+    return openLocked(path, options);
+  }
+}
+
+function openLocked(path: string, options: DataFileOptions): DatabaseSync {
+  let database: DatabaseSync | undefined;
+  try {
     createPrivately(path);
     database = new DatabaseSync(path);
     lock(database);
@@ -58,8 +87,16 @@ export function openDataFile(dataDir: string, options: DataFileOptions = {}): Da
     return database;
   } catch (error) {
     database?.close();
-    throw refusal(dataDir, path, error);
+    throw error;
   }
+}
+
+function tellSalvaged({ messages, queues, orphans, keptAt }: Salvaged): void {
+  log.error(
+    "The broker's file was damaged: {messages} messages in {queues} queues could be read and go on " +
+      "in a new file; {orphans} had lost their queue; the damaged file is kept as {keptAt}",
+    { messages, queues, orphans, keptAt },
+  );
 }
 
 /**
@@ -115,6 +152,13 @@ function refusal(dataDir: string, path: string, error: unknown): BrokerRefusedEr
     );
   }
   const reason = error instanceof Error ? error.message : String(error);
+  if (isDamage(error) || (error instanceof Error && "errcode" in error && error.errcode === 26)) {
+    return new BrokerRefusedError(
+      `Cannot read ${path}: ${reason}. It is damaged too badly to bring anything over, or no ` +
+        "broker's: move it away to begin with an empty one, or name another folder with --data",
+      { cause: error },
+    );
+  }
   return new BrokerRefusedError(
     `Cannot open ${path}: ${reason}. The folder must be writable and the file a broker's; ` +
       "name another folder with --data",
