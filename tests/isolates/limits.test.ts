@@ -109,14 +109,14 @@ describe.each(["worker", "process"] as const)("the soft limit of a %s", (isolati
     });
   });
 
-  test("what rejects because of it is the task's failure", async () => {
+  test("what rejects because of it is its own failure", async () => {
     await withPool({}, async (pool) => {
       const end = await pool.run(
         order({ sleepUnlessAborted: 60_000 }, { isolation, softTimeoutMs: 50, timeoutMs: 30_000 }),
       );
       expect(end).toMatchObject({
         kind: "threw",
-        error: { type: "AbortError", stack: expect.stringContaining("SoftTimeLimitExceeded") },
+        error: { type: "SoftTimeLimitExceeded", stack: expect.stringContaining("AbortError") },
       });
     });
   });
