@@ -21,8 +21,8 @@ export class KeptProcess implements AsyncDisposable {
   readonly #forget: () => void;
   /** The end of what it logged. */
   log = "";
-  /** Characters that it logged in all its lives. */
-  logged = 0;
+  /** The beginning of what it logged in its present life. */
+  #lifeLog = "";
   /** How each of its lives ended so far: an exit code, or a signal's name. */
   readonly endings: string[] = [];
 
@@ -53,6 +53,11 @@ export class KeptProcess implements AsyncDisposable {
 
   get pid(): number {
     return this.#process.pid;
+  }
+
+  /** Whether its present life has said that it is ready. */
+  get isReady(): boolean {
+    return this.#lifeLog.includes('"Ready');
   }
 
   /** Ends it without a word; it is started again. */
@@ -86,7 +91,7 @@ export class KeptProcess implements AsyncDisposable {
       const decoder = new TextDecoder();
       for await (const chunk of this.#process.stderr) {
         const text = decoder.decode(chunk, { stream: true });
-        this.logged += text.length;
+        if (this.#lifeLog.length < KEPT_LOG_CHARACTERS) this.#lifeLog += text;
         this.log = (this.log + text).slice(-KEPT_LOG_CHARACTERS);
       }
       await this.#process.exited;
@@ -94,6 +99,7 @@ export class KeptProcess implements AsyncDisposable {
       this.endings.push(String(signalCode ?? exitCode));
       await Bun.sleep(RESTART_AFTER_MS);
       if (this.#isOver) return;
+      this.#lifeLog = "";
       this.#process = this.#spawn();
     }
   }

@@ -1,7 +1,7 @@
 /** A running node: its parts in the order in which they were started, until it is told to stop. */
 import { getLogger } from "@logtape/logtape";
 import type { Component } from "../lifecycle/component.ts";
-import { listenForStop } from "../lifecycle/stop_signals.ts";
+import { listenForStop, type StopSignals } from "../lifecycle/stop_signals.ts";
 import { EXIT } from "./exit_code.ts";
 
 const log = getLogger(["coxswain", "node"]);
@@ -33,6 +33,7 @@ export class Node {
   readonly #restarts: Restarts | undefined;
   readonly #parts: Component[] = [];
   #isStopping = false;
+  #signals: StopSignals | undefined;
   readonly #givenUp = Promise.withResolvers<string>();
   readonly #toldToEnd = Promise.withResolvers<string>();
 
@@ -65,6 +66,17 @@ export class Node {
     this.#parts.push(part);
   }
 
+  /**
+   * From now on a signal waits until the start has ended: what was taken meanwhile is finished or given
+   * back. Before that one ends the process, which has nothing to lose, at once.
+   */
+  heedSignals(): void {
+    this.#signals ??= listenForStop((signal) => {
+      log.warn("Stopped at once by {signal}", { signal });
+      process.exit(CUT_SHORT);
+    });
+  }
+
   /** It cannot go on: it stops as if it were told to, and ends with a failure. */
   giveUp(reason: string): void {
     this.#givenUp.resolve(reason);
@@ -80,19 +92,25 @@ export class Node {
    * started anew.
    */
   async runUntilStopped(): Promise<number | undefined> {
-    using signals = listenForStop((signal) => {
-      log.warn("Stopped at once by {signal}", { signal });
-      process.exit(CUT_SHORT);
-    });
+    this.heedSignals();
+    try {
+      return await this.#untilStopped();
+    } finally {
+      this.#signals?.[Symbol.dispose]();
+    }
+  }
+
+  async #untilStopped(): Promise<number | undefined> {
+    const told = this.#signals?.told ?? Promise.withResolvers<never>().promise;
     const why = await Promise.race([
-      signals.told.then((signal) => ({ signal })),
+      told.then((signal) => ({ signal })),
       this.#givenUp.promise.then((reason) => ({ reason })),
       this.#toldToEnd.promise.then((by) => ({ by })),
       this.#restartWanted(),
     ]);
     if ("restart" in why) {
       let isTold = false;
-      void signals.told.then(() => {
+      void told.then(() => {
         isTold = true;
         this.#cutSoon();
       });

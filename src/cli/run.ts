@@ -108,6 +108,7 @@ async function startParts(
   const devices = config.mode === "work"
     ? undefined
     : await startDevices(node, { broker, id, config, heartbeat, roster });
+  node.heedSignals();
   if (config.mode !== "serve") {
     const commands = devices ?? await startCommands(node, broker);
     const make = await workerMaker(
