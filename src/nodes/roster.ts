@@ -196,7 +196,7 @@ export class Roster {
     told: Pick<KnownNode, "lastBeaconAt" | "count" | "load" | "tasks">,
   ): readonly RosterEvent[] {
     return this.#heard(
-      { ...told, kind: "coxswain", id, role, version, startedAt, intervalMs },
+      { kind: "coxswain", id, role, version, startedAt, intervalMs, ...told },
       {
         isSame: this.#entries.get(id)?.node.startedAt === startedAt,
         // Who has run for longer than we have listened did not come just now.

@@ -31,9 +31,10 @@ export class QueueSteering {
 
   /** Does what a command says; a queue that this worker does not have is passed over. Never throws. */
   hear({ queue, isPaused, isRemembered }: QueueCommand): void {
+    const named = this.#queues().filter((one) => one.queue === queue);
     if (isRemembered) this.#told.delete(queue);
-    else this.#told.set(queue, isPaused);
-    for (const one of this.#queues()) if (one.queue === queue) void this.#followQuietly(one);
+    else if (named.length > 0) this.#told.set(queue, isPaused);
+    for (const one of named) void this.#followQuietly(one);
   }
 
   /** Brings all queues to what is known. @throws BrokerAwayError */

@@ -4,17 +4,12 @@
  */
 import type { Broker } from "../broker/broker.ts";
 import { ControlListener } from "../celery/control/control_listener.ts";
-import type { WorkerFacts, WorkerFigures } from "../celery/control/panel.ts";
+import type { WorkerFacts } from "../celery/control/panel.ts";
 import { EventSender, tellWherePossible } from "../celery/events/event_sender.ts";
 import { LogicalClock } from "../celery/logical_clock.ts";
 import { celeryNodeName } from "../celery/node_name.ts";
-import { WorkerPanel } from "./control_panel.ts";
-import type { Executor } from "./executor.ts";
+import { WorkerPanel, type WorkerPanelOptions } from "./control_panel.ts";
 import type { QueueSteering } from "./queue_steering.ts";
-import type { RequestTally } from "./request_tally.ts";
-import type { Revocations } from "./revocations.ts";
-import type { RunningQueues } from "./running_queues.ts";
-import type { TaskLimits } from "./task_limits.ts";
 
 /** What an operator said of Celery's tools. */
 export interface CelerySettings {
@@ -25,22 +20,11 @@ export interface CelerySettings {
   readonly shutDown?: () => void;
 }
 
-export interface RemoteControlOptions {
+export interface RemoteControlOptions
+  extends Omit<WorkerPanelOptions, "facts" | "shutDown" | "events"> {
   readonly broker: Broker;
-  readonly node: string;
   readonly settings: CelerySettings;
-  readonly executor: Executor;
-  readonly revocations: Revocations;
   readonly steering: QueueSteering;
-  readonly queues: RunningQueues;
-  readonly limits: TaskLimits;
-  readonly tally: RequestTally;
-  readonly resize: (by: number) => string | undefined;
-  readonly figures: () => Pick<
-    WorkerFigures,
-    "isolates" | "slots" | "maxTasksPerIsolate" | "prefetch"
-  >;
-  readonly maxBodyBytes: number;
   /** It listens again after a while of deafness: what was said meanwhile was missed. */
   readonly onBack: () => void;
 }

@@ -38,7 +38,8 @@ export class RequestTally implements RequestWatcher {
   received(task: ReceivedTask, delivery: Delivery, descriptor: TaskDescriptor | undefined): void {
     if (delivery.redelivered && this.#wasTold(task.id)) return;
     this.#processed++;
-    this.#byTask.set(task.task, (this.#byTask.get(task.task) ?? 0) + 1);
+    // Anybody may send names that no task has.
+    if (descriptor) this.#byTask.set(task.task, (this.#byTask.get(task.task) ?? 0) + 1);
     if (!this.#events?.tellsTasks) return;
     const input = descriptor?.redact?.input
       ? { args: REDACTED, kwargs: REDACTED }

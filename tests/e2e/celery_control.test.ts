@@ -294,8 +294,8 @@ emit(name='spun', value=outcome(send('tasks.spin')))
 emit(name='unlimited', value=ask('time_limit', task_name='tasks.spin'))
 # By the node's bare id too.
 emit(name='bare', value=ask('ping', destination='w1'))
-emit(name='glob', value=[sorted(r) for r in control.broadcast('ping', reply=True, limit=2, pattern='coxswain@w[12]', matcher='glob')])
-emit(name='w2', value=control.broadcast('enable_events', reply=True, limit=1, destination=['coxswain@w2']))
+emit(name='glob', value=[sorted(r) for r in control.broadcast('ping', reply=True, limit=2, timeout=10, pattern='coxswain@w[12]', matcher='glob')])
+emit(name='w2', value=control.broadcast('enable_events', reply=True, limit=1, timeout=10, destination=['coxswain@w2']))
 emit(name='shutdown', value=control.broadcast('shutdown', reply=True, timeout=0.5, destination=['coxswain@w2']))
 `);
     expect(told.get("refused")).toEqual([
@@ -356,6 +356,7 @@ def fields(task): return {k: getattr(task, k) for k in ('name', 'state', 'args',
 for name, result in results.items():
     emit(name=name, value=dict(seen=seen[result.id], id=result.id, **fields(state.tasks[result.id])))
 w = state.workers[OURS]
+until('a heartbeat', lambda: w.alive)
 emit(name='worker', value=dict(alive=w.alive, freq=w.freq, pid=w.pid, ident=w.sw_ident, active=w.active, processed=w.processed, load=len(w.loadavg)))
 `);
     const ran = (...last: string[]) => ["task-received", "task-started", ...last];
@@ -413,9 +414,9 @@ describe("a cluster of both", () => {
     dump.stdout?.setEncoding("utf8").on("data", (text: string) => dumped += text);
     try {
       const [status, ping, wrong] = await Promise.all([
-        celery(["status"], { url }),
-        celery(["inspect", "ping", "--json"], { url }),
-        celery(["control", "-d", OURS, "pool_restart"], { url }),
+        celery(["status", "-t", "3"], { url }),
+        celery(["inspect", "ping", "--json", "-t", "3"], { url }),
+        celery(["control", "-d", OURS, "-t", "3", "pool_restart"], { url }),
       ]);
       expect(status.output).toContain(`${OURS}: OK`);
       expect(status.output).toContain(`${theirs.name}: OK`);
