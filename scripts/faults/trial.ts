@@ -89,7 +89,12 @@ export class Trial implements AsyncDisposable {
   #faults = 0;
   #backInMs: number | undefined;
   #skipped: string | undefined;
-  #demands: Demands = { isFrontSpared: true, cutOff: new Set() };
+  #demands: Demands = {
+    isFrontSpared: true,
+    isExpirySure: true,
+    forgetsFinished: false,
+    cutOff: new Set(),
+  };
 
   constructor(scenario: Scenario, brokers: Brokers, options: TrialOptions) {
     const { seed, durationMs, isShort, say, slack = 2 } = options;
@@ -208,6 +213,16 @@ export class Trial implements AsyncDisposable {
     this.#demands = { ...this.#demands, isFrontSpared: false };
   }
 
+  /** A worker is suspended, and goes on later. */
+  suspendsWorkers(): void {
+    this.#demands = { ...this.#demands, isExpirySure: false };
+  }
+
+  /** The front was told to keep finished jobs for a moment only. */
+  forgetsFinished(): void {
+    this.#demands = { ...this.#demands, forgetsFinished: true };
+  }
+
   /** A node that cannot tell anybody what it runs. */
   cutsOff(nodeId: string): void {
     this.#demands = { ...this.#demands, cutOff: new Set([...this.#demands.cutOff, nodeId]) };
@@ -299,7 +314,9 @@ export class Trial implements AsyncDisposable {
         for (let i = 0; i < left.length; i += ASKED_AT_ONCE) {
           const some = left.slice(i, i + ASKED_AT_ONCE);
           const states = await Promise.all(some.map((id) => this.#state(id)));
-          unlike.push(...some.filter((_, i) => states[i] !== "succeeded"));
+          const isWell = (state: unknown) =>
+            state === "succeeded" || (state === "forgotten" && this.#demands.forgetsFinished);
+          unlike.push(...some.filter((_, i) => !isWell(states[i])));
         }
         left = unlike;
         return left.length === 0;
@@ -312,7 +329,9 @@ export class Trial implements AsyncDisposable {
 
   async #state(id: string): Promise<unknown> {
     const job = await readJson(`${this.url}/jobs/${id}`);
-    return typeof job === "object" && job !== null && "state" in job ? job.state : undefined;
+    if (typeof job !== "object" || job === null) return undefined;
+    if ("state" in job) return job.state;
+    return "status" in job && job.status === 404 ? "forgotten" : undefined;
   }
 }
 

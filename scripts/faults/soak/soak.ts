@@ -14,6 +14,7 @@ const ROW_EVERY_MS = 30_000;
 const WARM_UP_SHARE = 0.25;
 /** Between two faults. */
 const PAUSE_MS = { least: 8_000, most: 25_000 };
+const KEPT_RESULTS = "1m";
 const BROKER_DEAD_MS = 1_000;
 const SUSPENDED_MS = 3_000;
 
@@ -27,7 +28,10 @@ export const soak: Scenario = {
     const amqpUrl = await trial.amqpUrl();
     const rabbit = await trial.rabbit();
     const vhost = decodeURIComponent(new URL(amqpUrl).pathname.slice(1));
-    await trial.front(amqpUrl);
+    // Else the records, and with them the store's cache, grow until they are a week old.
+    await trial.front(amqpUrl, ["--keep-results", KEPT_RESULTS]);
+    trial.forgetsFinished();
+    trial.suspendsWorkers();
     trial.worker(amqpUrl, ["--isolates", "2", "--slots", "4"]);
     const victim = trial.worker(amqpUrl);
     const startedAt = performance.now();
