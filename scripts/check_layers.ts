@@ -54,7 +54,7 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
   pubsub: ["broker", "tasks", "reserved_names.ts", ...FLOOR],
   // A job's record and what events make of it: what the store keeps. What works with the store and
   // the broker lies beside it.
-  jobs: ["calls", "broker", "devices", "nodes", "tasks", "store", "version.ts", ...FLOOR],
+  jobs: ["calls", "celery", "broker", "devices", "nodes", "tasks", "store", "version.ts", ...FLOOR],
   store: ["devices", "jobs", "tasks", ...FLOOR],
   "store/sqlite": ["store", "devices", "jobs", "tasks", ...FLOOR],
   "store/postgres": ["store", "devices", "jobs", "tasks", ...FLOOR],

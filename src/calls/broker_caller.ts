@@ -311,7 +311,7 @@ export class BrokerCaller implements Caller, Component {
     ]);
     // It has begun, or ended, meanwhile.
     if (pending.state !== "asking" || !this.#pending.has(pending.id)) return;
-    switch (celeryExpiry(place, status)) {
+    switch (celeryExpiry(place.kind, status)) {
       case "runs":
         return this.#started(pending, pending.limitMs);
       case "unknown":

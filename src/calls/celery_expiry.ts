@@ -19,7 +19,10 @@ export type CeleryExpiry =
  * @param queue as it is now; undefined: it is gone. The broker keeps the call in it for longer than the
  *   call lasts, so that a queue without messages means that somebody has taken it.
  */
-export function celeryExpiry(place: Whereabouts, queue: QueueStatus | undefined): CeleryExpiry {
+export function celeryExpiry(
+  place: Whereabouts["kind"],
+  queue: QueueStatus | undefined,
+): CeleryExpiry {
   switch (place) {
     case "active":
       return "runs";

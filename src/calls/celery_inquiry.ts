@@ -26,7 +26,9 @@ const MAX_IDS = 1_000;
  * - unseen: workers answered, and none of them has it;
  * - silent: nobody answered. A worker without a pool of processes cannot while it runs a task.
  */
-export type Whereabouts = "active" | "reserved" | "unseen" | "silent";
+export type Whereabouts =
+  | { readonly kind: "active"; readonly node: string; readonly startedAt?: number }
+  | { readonly kind: "reserved" | "unseen" | "silent" };
 
 interface Question {
   readonly ids: Set<string>;
@@ -61,9 +63,9 @@ export class CeleryInquiry {
     group.ids.add(id);
     const { places, answers } = await group.asked;
     const place = places.get(id);
-    if (place === "active") return "active";
-    if (place !== undefined) return "reserved";
-    return answers > 0 ? "unseen" : "silent";
+    if (place === undefined) return { kind: answers > 0 ? "unseen" : "silent" };
+    const { state, ...where } = place;
+    return state === "active" ? { kind: "active", ...where } : { kind: "reserved" };
   }
 
   async stop(): Promise<void> {
@@ -131,7 +133,7 @@ export class CeleryInquiry {
       question.answers++;
       for (const [id, place] of answer.places) {
         // One that came back redelivered may be at two of them: what runs counts.
-        if (question.places.get(id) !== "active") question.places.set(id, place);
+        if (question.places.get(id)?.state !== "active") question.places.set(id, place);
       }
       if ([...question.ids].every((id) => question.places.has(id))) question.found();
     }

@@ -9,3 +9,8 @@ const PREFIX = "coxswain@";
 export function celeryNodeName(node: string): string {
   return `${PREFIX}${node}`;
 }
+
+/** Whether it is a worker of ours that is called so. */
+export function isNodeOfOurs(name: string): boolean {
+  return name.startsWith(PREFIX);
+}

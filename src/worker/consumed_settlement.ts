@@ -8,7 +8,8 @@ import { formatDuration } from "../lifecycle/duration.ts";
 import { type ConsumerDescriptor, MAX_PAUSE_MS } from "../tasks/consumer.ts";
 import { MAX_DEATHS } from "./admission.ts";
 import type { Consumed } from "./consumed.ts";
-import { DEFAULT_RETRY, NOT_READY_PAUSE_MS, pauseBefore } from "./settlement.ts";
+import { DEFAULT_RETRY, pauseBefore } from "../jobs/retry_policy.ts";
+import { NOT_READY_PAUSE_MS } from "./settlement.ts";
 
 export type ConsumedSettlement =
   /** It was handled: ack. */

@@ -6,9 +6,10 @@ import type { Reply } from "../calls/wire/reply_message.ts";
 import type { ReceivedTask } from "../calls/wire/task_message.ts";
 import { COX } from "../calls/wire/names.ts";
 import type { AttemptEnd } from "../isolates/attempt.ts";
+import { DEFAULT_RETRY, jittered, pauseBefore } from "../jobs/retry_policy.ts";
 import { formatDuration } from "../lifecycle/duration.ts";
 import { memoryExceededText } from "../isolates/memory_text.ts";
-import type { RetryPolicy, TaskDescriptor } from "../tasks/descriptor.ts";
+import type { TaskDescriptor } from "../tasks/descriptor.ts";
 import type { TaskError } from "../tasks/task_error.ts";
 import { giveUpGuilty, MAX_DEATHS } from "./admission.ts";
 
@@ -38,14 +39,6 @@ export interface SettlementFacts {
   /** This worker is stopping, which is why it was cancelled. */
   readonly isStopping: boolean;
 }
-
-/** What `throw new Retry()` does where the task has no policy; a consumer's failures follow it too. */
-export const DEFAULT_RETRY: RetryPolicy = {
-  limit: 3,
-  backoff: "exponential",
-  baseMs: 1_000,
-  capMs: 300_000,
-};
 
 /** Pause after a process could not be made ready for a message. */
 export const NOT_READY_PAUSE_MS = 1_000;
@@ -172,16 +165,4 @@ function nextAttempt(
   return task.isOurs
     ? { kind: "try_again", pauseMs, headers: { retries: task.retries + 1 } }
     : { kind: "retry", pauseMs, error };
-}
-
-/** Up to a tenth longer, so that what failed together does not come back together. */
-function jittered(pauseMs: number, random: number): number {
-  return Math.round(pauseMs * (1 + random / 10));
-}
-
-/** The policy's pause after so many retries, in milliseconds. */
-export function pauseBefore({ backoff, baseMs, capMs }: RetryPolicy, retries: number): number {
-  // 2^30 times anything is past any cap, and the power stays finite.
-  const growth = backoff === "exponential" ? 2 ** Math.min(retries, 30) : 1;
-  return Math.min(baseMs * growth, capMs);
 }

@@ -14,10 +14,13 @@ let rabbit: RabbitMq;
 let url: string;
 let worker: CeleryWorker;
 let front: App;
+/** Jobs of a worker that was killed as it ran them. */
+let left: { readonly early: string; readonly late: string };
 
 beforeAll(async () => {
   rabbit = await startRabbitMq();
   url = celeryVhost(rabbit, "beside");
+  const doomed = startCeleryWorker({ url, concurrency: 2, queues: ["doomed", "lost"] });
   worker = await startCeleryWorker({
     url,
     concurrency: 2,
@@ -28,7 +31,17 @@ beforeAll(async () => {
     "serve",
     ...["--port", "0", "--amqp-url", url],
     ...["--routes", JSON.stringify({ "tasks.*": { queue: "celery" }, "nowhere.*": "nowhere" })],
+    ...[
+      "--schedules",
+      JSON.stringify([{ name: "sum", task: "tasks.tsum", every: "1h", input: [[1, 2]] }]),
+    ],
   ]);
+  await using killed = await doomed;
+  left = {
+    early: await submit("tasks.sleep", [0.5], "?queue=lost"),
+    late: await submit("tasks.sleeplate", [0.5], "?queue=doomed"),
+  };
+  await killed.logged(/tasks\.sleep\S+ received[^]*tasks\.sleeplate\S+ received/);
 }, 120_000);
 
 afterAll(async () => {
@@ -90,9 +103,9 @@ describe("a call of a Celery task", () => {
   }, LIMIT_MS);
 
   test("waits for Celery's own retries", async () => {
-    const response = await front.call("tasks.retry", [2, 0.1], "?timeout=30s");
+    const response = await front.call("tasks.retry", [2, 0], "?timeout=30s");
     expect([response.status, await response.json()]).toEqual([200, { retries: 2 }]);
-    const exhausted = await front.call("tasks.retry", [5, 0.1], "?timeout=30s");
+    const exhausted = await front.call("tasks.retry", [5, 0], "?timeout=30s");
     expect((await problem(exhausted)).error).toEqual({ type: "RuntimeError", message: "not yet" });
   }, LIMIT_MS);
 
@@ -145,6 +158,160 @@ describe("a call of a Celery task", () => {
     expect([byFront.code, byFront.log]).toEqual([1, expect.stringContaining("ValueError: boom")]);
   }, LIMIT_MS);
 });
+
+interface ShownJob {
+  readonly id: string;
+  readonly state: string;
+  readonly attempts: readonly Record<string, unknown>[];
+  readonly [member: string]: unknown;
+}
+
+async function submit(task: string, input: unknown, query = ""): Promise<string> {
+  const response = await fetch(`${front.url}/tasks/${task}/jobs${query}`, {
+    method: "POST",
+    body: JSON.stringify(input),
+    headers: { "x-user": "7" },
+  });
+  const { id, detail } = await response.json();
+  if (response.status !== 202) throw new Error(`Not accepted: ${response.status} ${detail}`);
+  return id;
+}
+
+async function shown(id: string, query = ""): Promise<ShownJob> {
+  return await (await fetch(`${front.url}/jobs/${id}${query}`)).json();
+}
+
+/** A job that has ended. */
+const ended = (id: string) => shown(id, "?wait=30s");
+
+describe("a job of a Celery task", () => {
+  test("goes from queued over running to its result, on the worker that ran it", async () => {
+    const id = await submit("tasks.sleep", [1]);
+    await until(async () => (await shown(id)).state === "running", "it to run");
+    expect((await shown(id)).node).toBe(worker.name);
+    const job = await ended(id);
+    expect(job).toMatchObject({ state: "succeeded", result: 1, attempt: 1, queue: "celery" });
+    expect(job.attempts).toEqual([
+      expect.objectContaining({ attempt: 1, node: worker.name, outcome: "succeeded" }),
+    ]);
+  }, LIMIT_MS);
+
+  test("carries its options, and waits here for its time", async () => {
+    const before = Date.now();
+    const id = await submit("tasks.echo", [1], "?delay=700ms&timeout=9s&expires=1h&priority=3");
+    expect((await shown(id)).state).toBe("scheduled");
+    const job = await ended(id);
+    expect(Date.now() - before).toBeGreaterThanOrEqual(650);
+    expect(job.result).toMatchObject({
+      id,
+      args: [1],
+      priority: 3,
+      timelimit: [9, null],
+      expires: expect.stringContaining("+00:00"),
+      headers: { "x-user": "7" },
+    });
+  }, LIMIT_MS);
+
+  test("fails with the exception, and is tried again where that was asked for", async () => {
+    const once = await ended(await submit("tasks.fail", ["no luck"]));
+    expect(once).toMatchObject({
+      state: "failed",
+      attempt: 1,
+      error: { type: "ValueError", message: "no luck" },
+    });
+    const twice = await ended(await submit("tasks.fail", ["no luck"], "?retries=1"));
+    expect(twice).toMatchObject({ state: "failed", attempt: 2 });
+    expect(twice.attempts.map(({ outcome }) => outcome)).toEqual(["retrying", "failed"]);
+    const unknown = await ended(await submit("tasks.nosuch", [], "?retries=3"));
+    expect(unknown).toMatchObject({
+      state: "failed",
+      attempt: 1,
+      error: { type: "NotRegistered" },
+    });
+  }, LIMIT_MS);
+
+  test("has Celery's own retries as attempts", async () => {
+    const job = await ended(await submit("tasks.retry", [2, 0]));
+    expect(job).toMatchObject({ state: "succeeded", attempt: 3, result: { retries: 2 } });
+    expect(job.attempts.map(({ attempt, outcome }) => [attempt, outcome])).toEqual([
+      [1, "retrying"],
+      [2, "retrying"],
+      [3, "succeeded"],
+    ]);
+    expect(job.attempts[0]).toMatchObject({ error: { type: "RuntimeError", message: "not yet" } });
+  }, LIMIT_MS);
+
+  test("is timed out by its worker, and tells its progress", async () => {
+    const [late, told] = await Promise.all([
+      submit("tasks.sleep", [20], "?timeout=1s").then(ended),
+      submit("tasks.progress", []).then(ended),
+    ]);
+    expect(late.state).toBe("timed_out");
+    expect(told).toMatchObject({
+      state: "succeeded",
+      result: "done",
+      progress: { fraction: 0.5, message: "PROGRESS" },
+    });
+  }, LIMIT_MS);
+
+  test("is stopped where it runs, and never runs where it waits", async () => {
+    const busy = await logged(
+      /tasks\.sleep\S+ received/,
+      2,
+      () => Promise.all([submit("tasks.sleep", [40]), submit("tasks.sleep", [41])]),
+    );
+    for (const id of busy) {
+      await until(async () => (await shown(id)).state === "running", "both to run");
+    }
+    // Two are held by the worker, and two lie in its queue.
+    const waiting = await Promise.all([1, 2, 3, 4].map((x) => submit("tasks.add", [x, 0])));
+    const remove = (id: string) => fetch(`${front.url}/jobs/${id}`, { method: "DELETE" });
+    for (const id of waiting) expect((await (await remove(id)).json()).state).toBe("cancelled");
+    for (const id of busy) expect((await remove(id)).status).toBe(202);
+    for (const id of busy) {
+      const job = await ended(id);
+      expect(job).toMatchObject({ state: "cancelled", attempts: [{ outcome: "cancelled" }] });
+    }
+    expect((await ended(await submit("tasks.add", [1, 2]))).result).toBe(3);
+    for (const id of waiting) expect((await shown(id))["startedAt"]).toBeUndefined();
+    for (const id of waiting.slice(2)) expect(worker.log).not.toContain(`${id}] succeeded`);
+  }, LIMIT_MS);
+
+  test("is refused at once for a queue that is not there, which stays so", async () => {
+    for (const query of ["", "?delay=1h", "?unique=k"]) {
+      const path = `${front.url}/tasks/nowhere.x/jobs${query}`;
+      const response = await fetch(path, { method: "POST", body: "[]" });
+      expect([response.status, (await problem(response)).kind]).toEqual([404, "unknown-queue"]);
+    }
+    expect(rabbit.ctl("list_queues", "-p", "beside", "name")).not.toContain("nowhere");
+  }, LIMIT_MS);
+
+  test("comes from a schedule, and with many others", async () => {
+    await fetch(`${front.url}/schedules/sum/run`, { method: "POST" });
+    const jobs = [{ task: "tasks.add", input: [1, 1] }, { task: "tasks.add", input: [2, 2] }];
+    const response = await fetch(`${front.url}/jobs`, {
+      method: "POST",
+      body: JSON.stringify(jobs),
+    });
+    const accepted: { id: string }[] = await response.json();
+    const results = await Promise.all(accepted.map(async ({ id }) => (await ended(id)).result));
+    expect(results).toEqual([2, 4]);
+    await until(async () => {
+      const jobs: ShownJob[] = await (await fetch(`${front.url}/jobs?task=tasks.tsum`)).json();
+      return jobs.some(({ state }) => state === "succeeded");
+    }, "the schedule's job");
+  }, LIMIT_MS);
+});
+
+test(
+  "a job that a killed Celery worker ran is lost, or runs again where it acks late",
+  async () => {
+    await using _next = await startCeleryWorker({ url, queues: ["doomed"] });
+    expect(await ended(left.late)).toMatchObject({ state: "succeeded", result: 0.5 });
+    expect(await ended(left.early)).toMatchObject({ state: "failed", error: { type: "NoResult" } });
+  },
+  LIMIT_MS,
+);
 
 /** Waits for so many lines of the worker's log from now on, after what is done meanwhile. */
 async function logged<T>(pattern: RegExp, count: number, doing: () => T): Promise<T> {

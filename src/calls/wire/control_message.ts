@@ -44,8 +44,18 @@ export function encodeTaskQuery(
   });
 }
 
-/** What a worker has of a request: "ready" is one that it holds until its ETA. */
-export type TaskPlace = "active" | "reserved" | "ready";
+/** Instants before 2001 are none. */
+const EPOCH_SINCE = 1e12;
+
+/** Where a request is. */
+export interface TaskPlace {
+  /** "ready" is one that is held until its ETA. */
+  readonly state: "active" | "reserved" | "ready";
+  /** The worker that has it. */
+  readonly node: string;
+  /** When it began to run, in epoch milliseconds, where its worker tells that. */
+  readonly startedAt?: number;
+}
 
 export interface TaskQueryAnswer {
   /** What the question was sent with. */
@@ -58,11 +68,19 @@ export function decodeTaskQueryAnswer({ message }: Delivery): TaskQueryAnswer | 
   const answer = jsonOf(message);
   if (!isRecord(answer)) return undefined;
   const places = new Map<string, TaskPlace>();
-  for (const requests of Object.values(answer)) {
+  for (const [node, requests] of Object.entries(answer)) {
     if (!isRecord(requests)) return undefined;
     for (const [id, request] of Object.entries(requests)) {
-      const place: unknown = Array.isArray(request) ? request[0] : undefined;
-      if (place === "active" || place === "reserved" || place === "ready") places.set(id, place);
+      const [state, info]: unknown[] = Array.isArray(request) ? request : [];
+      if (state !== "active" && state !== "reserved" && state !== "ready") continue;
+      const startedS = isRecord(info) ? info.time_start : undefined;
+      const startedAt = typeof startedS === "number" ? Math.floor(startedS * 1_000) : 0;
+      places.set(id, {
+        state,
+        node,
+        // Some versions tell it by a clock that counts from the machine's start.
+        ...(Number.isSafeInteger(startedAt) && startedAt > EPOCH_SINCE ? { startedAt } : {}),
+      });
     }
   }
   const ticket = message.properties.headers?.ticket;

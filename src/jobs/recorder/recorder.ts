@@ -10,7 +10,7 @@ import { Alarm } from "../../async/alarm.ts";
 import { Backoff } from "../../async/backoff.ts";
 import type { Broker } from "../../broker/broker.ts";
 import { BrokerAwayError, DeclarationError } from "../../broker/errors.ts";
-import { DEAD_LETTERS_QUEUE, RECORDER_QUEUE } from "../../broker/topology.ts";
+import { CELERY_REPLIES_QUEUE, DEAD_LETTERS_QUEUE, RECORDER_QUEUE } from "../../broker/topology.ts";
 import type { DeviceStatus } from "../../devices/device_status.ts";
 import { declareStatusQueue } from "../../devices/status_queue.ts";
 import { type Clock, systemClock } from "../../lifecycle/clock.ts";
@@ -23,6 +23,8 @@ import { isFinal, type Job } from "../job.ts";
 import type { JobEvent } from "../job_event.ts";
 import { tellDue } from "../questions.ts";
 import { Answers } from "./answers.ts";
+import { CeleryJobs } from "./celery_jobs.ts";
+import { CeleryWatch } from "./celery_watch.ts";
 import { RecorderClaim, type RecorderTakenError } from "./claim.ts";
 import { DeadLetters } from "./dead_letters.ts";
 import { deviceStatusSource } from "./device_statuses.ts";
@@ -31,7 +33,7 @@ import { jobEventSource } from "./event_batches.ts";
 import { LeaseHolder } from "./lease.ts";
 import { LostGateways, type NodesThere } from "./lost_gateways.ts";
 import { Overdue } from "./overdue.ts";
-import { runPatiently } from "./patient_loop.ts";
+import { type PatientLoop, runPatiently } from "./patient_loop.ts";
 import { RetentionLoop } from "./retention.ts";
 import { answerWaitingClient } from "../waiting_client.ts";
 import { type AnnouncedSchedules, Schedules } from "./schedules.ts";
@@ -91,6 +93,8 @@ export class Recorder implements Component {
   readonly #batches: StoreBatches<JobEvent>;
   readonly #devices: StoreBatches<DeviceStatus>;
   readonly #letters: DeadLetters;
+  readonly #celery: CeleryJobs;
+  readonly #celeryWatch: CeleryWatch;
   readonly #due: DueJobs;
   readonly #schedules: Schedules;
   readonly #lease: LeaseHolder;
@@ -113,6 +117,8 @@ export class Recorder implements Component {
     this.#devices = new StoreBatches({ broker, store, clock, source: deviceStatusSource(store) });
     this.#letters = new DeadLetters({ broker, store, clock, recorded: made });
     const isCaughtUp = () => this.#isCaughtUp();
+    this.#celery = new CeleryJobs({ broker, store, clock, isCaughtUp, recorded: made });
+    this.#celeryWatch = new CeleryWatch({ broker, store, clock, jobs: this.#celery });
     this.#due = new DueJobs({
       broker,
       store,
@@ -139,6 +145,14 @@ export class Recorder implements Component {
     });
     const gateways = roster && new LostGateways({ broker, store, nodes: roster, clock });
     const overdue = new Overdue({ store, clock, isCaughtUp, recorded: made });
+    const celeryEvents: PatientLoop = {
+      name: "Hearing Celery's events",
+      alarm: new Alarm(clock),
+      turn: async (signal) => {
+        await this.#celery.hear(signal);
+        return 0;
+      },
+    };
     this.#lease = new LeaseHolder({
       store,
       // A store of its own was nobody else's since it was opened.
@@ -147,11 +161,14 @@ export class Recorder implements Component {
       work: async (signal) => {
         this.#due.begin();
         this.#schedules.begin();
+        this.#celeryWatch.begin();
         const unwatch = gateways?.begin();
         const loops = [
           this.#due,
           overdue,
           this.#schedules,
+          this.#celeryWatch,
+          celeryEvents,
           retention,
           ...gateways ? [gateways] : [],
         ];
@@ -239,6 +256,8 @@ export class Recorder implements Component {
     await this.#changing;
     await this.#lease.stop();
     await this.#letters.stop();
+    await this.#celery.stop();
+    await this.#celeryWatch.stop();
     await Promise.all([this.#batches.stop(abort), this.#devices.stop(abort)]);
     await this.#claim.stop();
     await this.#answers.stop();
@@ -265,7 +284,8 @@ export class Recorder implements Component {
   #unsure(): void {
     this.#changing = this.#changing.then(async () => {
       if (this.#state === "recording") this.#state = "waiting";
-      await Promise.all([this.#batches.pause(), this.#devices.pause(), this.#letters.pause()]);
+      const parts = [this.#batches, this.#devices, this.#letters, this.#celery];
+      await Promise.all(parts.map((part) => part.pause()));
     });
   }
 
@@ -288,6 +308,7 @@ export class Recorder implements Component {
         await this.#batches.resume();
         await this.#devices.resume();
         await this.#letters.resume();
+        await this.#celery.resume();
         this.#lease.start();
         this.#state = "recording";
         this.#obstacle = undefined;
@@ -318,6 +339,7 @@ export class Recorder implements Component {
     const { broker } = this.#options;
     await JobEventPublisher.declare(broker);
     await broker.declareQueue(DEAD_LETTERS_QUEUE);
+    await broker.declareQueue(CELERY_REPLIES_QUEUE);
     await declareStatusQueue(broker);
   }
 
@@ -328,6 +350,9 @@ export class Recorder implements Component {
       if (!isFinal(state)) nextAt = Math.min(nextAt, dueAt);
     }
     if (nextAt < Infinity) this.expect(nextAt);
+    this.#celeryWatch.noticed(jobs);
+    // Its news may have come before its record.
+    if (this.#celery.held > 0) this.#celery.alarm.ring();
     for (const listener of this.#listeners) listener(jobs);
   }
 
