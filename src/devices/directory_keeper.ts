@@ -88,7 +88,14 @@ export class DirectoryKeeper implements Component {
       bindings: [{ exchange: DEVICE_STATUS_EXCHANGE.name, routingKey: "#" }],
     });
     this.#queue = queue;
-    this.#unwatch = roster.watch((event) => this.#heardOfNode(event));
+    const endings = [
+      roster.watch((event) => this.#heardOfNode(event)),
+      // The queue may have been there again before anything could be said.
+      broker.watch(({ kind }) => {
+        if (kind === "connected" && this.#queue?.name !== undefined) this.#onConnected();
+      }),
+    ];
+    this.#unwatch = () => endings.forEach((end) => end());
     this.#loop = this.#listen(queue);
     queue.watch((name) => {
       if (name !== undefined) this.#onConnected();
