@@ -29,38 +29,21 @@ export async function benchDevices(rabbit: RabbitMq, isQuick: boolean): Promise<
   const seconds = isQuick ? 2 : 5;
   const raw = await runRawRpc({ url: rabbit.url, concurrency: IN_FLIGHT, seconds });
   console.log(line(`bare echo over two AMQP hops, ${IN_FLIGHT} in flight`, raw));
-  await using gateway = await startApp(
-    "serve",
-    "--port",
-    "0",
-    "--device-port",
-    "0",
-    "--amqp-url",
-    rabbit.url,
-  );
-  await using front = await startApp(
-    "serve",
-    "--port",
-    "0",
-    "--device-port",
-    "off",
-    "--no-recorder",
-    "--amqp-url",
-    rabbit.url,
-  );
-  for (const count of [FEW, MANY]) {
-    const devices = await Devices.connect(gateway, count);
-    try {
-      await devices.known(front);
-      if (count === MANY) tellMemory(gateway, devices);
-      await commands(front, devices, raw, seconds);
-      if (count === MANY) await everything({ gateway, front, devices, seconds: seconds * 4 });
-    } finally {
-      devices.fleet.close();
-    }
-    await devices.forgotten(gateway);
-  }
+  const serve = ["serve", "--port", "0", "--amqp-url", rabbit.url, "--heartbeat-broadcast", "1"];
+  await using gateway = await startApp(...serve, "--device-port", "0", "--no-recorder");
+  await using front = await startApp(...serve, "--device-port", "off");
+  const few = await Devices.connect(gateway, FEW);
+  await few.known(front);
+  await commands(front, few, raw, seconds);
+  few.fleet.close();
+  await few.forgotten(front);
   await linesIntoConsumer(rabbit, gateway, isQuick ? 5_000 : 20_000);
+  const many = await Devices.connect(gateway, MANY);
+  await many.known(front);
+  tellMemory(gateway, many);
+  await commands(front, many, raw, seconds);
+  await everything({ gateway, front, devices: many, seconds: seconds * 4 });
+  await death(gateway, front, many);
 }
 
 /** Devices of this process, and when the commands that they were told came. */
@@ -69,9 +52,16 @@ class Devices {
   readonly ids: readonly string[];
   readonly kibBefore: number;
   readonly #arrived: Map<string, () => void>;
+  readonly #end: { isExpected: boolean };
   #next = 0;
 
-  private constructor(fleet: Fleet, arrived: Map<string, () => void>, kibBefore: number) {
+  private constructor(
+    fleet: Fleet,
+    arrived: Map<string, () => void>,
+    kibBefore: number,
+    end: { isExpected: boolean },
+  ) {
+    this.#end = end;
     this.fleet = fleet;
     this.ids = Array.from({ length: fleet.size }, (_, device) => fleet.address(device));
     this.#arrived = arrived;
@@ -81,6 +71,7 @@ class Devices {
   static async connect({ log, pid }: RunningApp, count: number): Promise<Devices> {
     const port = Number(/tcp:\/\/127\.0\.0\.1:(\d+)/.exec(log)?.[1]);
     const arrived = new Map<string, () => void>();
+    const end = { isExpected: false };
     const kibBefore = residentKiB(pid);
     const start = performance.now();
     const fleet = await Fleet.connect({
@@ -91,21 +82,33 @@ class Devices {
         return undefined;
       },
       lost: (device) => {
-        throw new Error(`Device ${device} has lost its connection`);
+        if (!end.isExpected) throw new Error(`Device ${device} has lost its connection`);
       },
     });
     const ms = performance.now() - start;
     console.log(`${count} devices connected, ${Math.round(count / ms * 1_000)} a second`);
-    return new Devices(fleet, arrived, kibBefore);
+    return new Devices(fleet, arrived, kibBefore, end);
+  }
+
+  /** From now on they may lose their connections. */
+  expectEnd(): void {
+    this.#end.isExpected = true;
   }
 
   /** Resolves when a front knows all of them. */
   async known(front: RunningApp): Promise<void> {
-    await listed(front, this.ids.length);
+    const count = this.ids.length;
+    await until(
+      `${count} devices are known`,
+      async () => (await pages(front, "/devices?limit=1000")).length === count,
+    );
   }
 
   async forgotten(front: RunningApp): Promise<void> {
-    await listed(front, 0);
+    await until(
+      "no device is known",
+      async () => (await pages(front, "/devices?limit=1000")).length === 0,
+    );
   }
 
   /**
@@ -136,23 +139,6 @@ interface Commanded {
   readonly isAnswered: boolean;
   readonly lineMs: number;
   readonly answerMs: number;
-}
-
-async function listed(front: RunningApp, count: number): Promise<void> {
-  const giveUpAt = performance.now() + PATIENCE_MS;
-  let found = -1;
-  while (found !== count) {
-    if (performance.now() > giveUpAt) throw new Error(`${found} devices are known, of ${count}`);
-    await Bun.sleep(100);
-    found = 0;
-    let path = "/devices?limit=1000";
-    while (path !== "") {
-      const page = await fetch(`${front.url}${path}`);
-      const devices: readonly unknown[] = await page.json();
-      found += devices.length;
-      path = /<([^>]+)>; rel="next"/.exec(page.headers.get("link") ?? "")?.[1] ?? "";
-    }
-  }
 }
 
 function tellMemory({ pid }: RunningApp, { kibBefore, ids }: Devices): void {
@@ -260,6 +246,53 @@ async function everything({ gateway, front, devices, seconds }: {
       `resident: gateway ${Math.round(residentKiB(gateway.pid) / 1_024)} MiB, ` +
       `front ${Math.round(residentKiB(front.pid) / 1_024)} MiB`,
   );
+}
+
+/** A gateway is killed with all of its devices: until the last of them is recorded offline. */
+async function death(gateway: RunningApp, front: RunningApp, devices: Devices): Promise<void> {
+  await until("all are recorded", async () => await lacking(front, devices.ids, "online") === 0);
+  devices.expectEnd();
+  const start = performance.now();
+  process.kill(gateway.pid, "SIGKILL");
+  await until("all are offline", async () => await lacking(front, devices.ids, "offline") === 0);
+  const seconds = (performance.now() - start) / 1_000;
+  console.log(
+    `a gateway killed with ${devices.ids.length} devices, beacons each second: all recorded ` +
+      `offline after ${seconds.toFixed(1)} s`,
+  );
+}
+
+/** How many of these are not recorded in this state. */
+async function lacking(
+  front: RunningApp,
+  ids: readonly string[],
+  state: "online" | "offline",
+): Promise<number> {
+  const recorded = await pages<{ readonly id: string; readonly state: string }>(
+    front,
+    "/devices?state=all&limit=1000",
+  );
+  const known = new Set(recorded.flatMap((device) => device.state === state ? device.id : []));
+  return ids.filter((id) => !known.has(id)).length;
+}
+
+async function pages<T>(front: RunningApp, first: string): Promise<readonly T[]> {
+  const elements: T[] = [];
+  for (let path = first; path !== "";) {
+    const page = await fetch(`${front.url}${path}`);
+    const listed: readonly T[] = await page.json();
+    elements.push(...listed);
+    path = /<([^>]+)>; rel="next"/.exec(page.headers.get("link") ?? "")?.[1] ?? "";
+  }
+  return elements;
+}
+
+async function until(what: string, isSo: () => Promise<boolean>): Promise<void> {
+  const giveUpAt = performance.now() + PATIENCE_MS;
+  while (!(await isSo())) {
+    if (performance.now() > giveUpAt) throw new Error(`Waited ${PATIENCE_MS} ms until ${what}`);
+    await Bun.sleep(100);
+  }
 }
 
 /** A handler that leaves one byte for each line: the file's size is how many were handled. */
