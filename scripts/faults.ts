@@ -7,7 +7,7 @@
 import { parseArgs } from "node:util";
 import type { Scenario } from "./faults/scenario.ts";
 import { SCENARIOS } from "./faults/scenarios.ts";
-import { failures, table } from "./faults/report.ts";
+import { failures, figures, table } from "./faults/report.ts";
 import { runScenarios } from "./faults/trial.ts";
 
 /** Each scenario breaks things as often as it must at least. */
@@ -70,6 +70,7 @@ const seconds = Math.round((performance.now() - startedAt) / 1_000);
 if (values.json) console.log(JSON.stringify({ seed, seconds, verdicts }, null, 2));
 else {
   console.log(table(verdicts));
+  for (const line of figures(verdicts)) console.log(line);
   for (const line of failures(verdicts)) console.log(line);
   const failed = verdicts.filter(({ isPassed }) => !isPassed).length;
   console.log(

@@ -3,7 +3,7 @@
  * `deno task soak [--minutes 30] [--seed N] [--json]`. Ends with 1 where something grew or was lost.
  */
 import { parseArgs } from "node:util";
-import { failures, table } from "./faults/report.ts";
+import { failures, figures, table } from "./faults/report.ts";
 import { soak } from "./faults/soak/soak.ts";
 import { runScenarios } from "./faults/trial.ts";
 
@@ -30,7 +30,7 @@ const verdicts = await runScenarios([soak], 1, {
 if (values.json) console.log(JSON.stringify({ seed, minutes, verdicts }, null, 2));
 else {
   console.log(table(verdicts));
-  for (const { figures } of verdicts) console.log(JSON.stringify(figures));
+  for (const line of figures(verdicts)) console.log(line);
   for (const line of failures(verdicts)) console.log(line);
 }
 process.exit(verdicts.every(({ isPassed }) => isPassed) ? 0 : 1);

@@ -33,6 +33,16 @@ export function table(verdicts: readonly Verdict[]): string {
   ).join("\n");
 }
 
+/** What was measured beside, by scenario. */
+export function figures(verdicts: readonly Verdict[]): readonly string[] {
+  return verdicts.flatMap(({ name, figures, account }) => {
+    const endings = account === undefined ? {} : { calls: JSON.stringify(account.endings) };
+    return Object.entries({ ...endings, ...figures }).map(([what, value]) =>
+      `${name}: ${what}: ${value}`
+    );
+  });
+}
+
 /** What was not met, by scenario. */
 export function failures(verdicts: readonly Verdict[]): readonly string[] {
   return verdicts.flatMap(({ name, checks }) =>

@@ -4,6 +4,7 @@ import { alarms } from "./scenarios/alarms.ts";
 import { brokerKill } from "./scenarios/broker_kill.ts";
 import { confirmCut } from "./scenarios/confirm_cut.ts";
 import { ackTimeout, channelException, queueDeleted } from "./scenarios/consumers_lost.ts";
+import { devicesFrontKill, devicesHalfOpen } from "./scenarios/devices.ts";
 import { diskFull, diskFullRecords } from "./scenarios/disk_full.ts";
 import { halfOpen } from "./scenarios/half_open.ts";
 import { isolates } from "./scenarios/isolates.ts";
@@ -30,4 +31,6 @@ export const SCENARIOS: readonly Scenario[] = [
   alarms,
   isolates,
   postgresAway,
+  devicesFrontKill,
+  devicesHalfOpen,
 ];

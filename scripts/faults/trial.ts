@@ -154,8 +154,9 @@ export class Trial implements AsyncDisposable {
   /** @param args beside the broker, such as `--store`. */
   async front(amqpUrl: string, args: readonly string[] = [], options?: NodeOptions) {
     const [port = 0] = await freePorts(1);
-    const amqp = ["--amqp-url", amqpUrl];
-    const node = this.start("front", ["serve", "--port", `${port}`, ...amqp, ...args], options);
+    const own = [...withoutDevices(args), ...args];
+    const whole = ["serve", "--port", `${port}`, "--amqp-url", amqpUrl, ...own];
+    const node = this.start("front", whole, options);
     this.#url = `http://127.0.0.1:${port}`;
     return node;
   }
@@ -170,7 +171,8 @@ export class Trial implements AsyncDisposable {
   async allInOne(args: readonly string[] = []) {
     const [port = 0] = await freePorts(1);
     const size = ["--isolates", "2", "--slots", "4", "--tasks", "tasks"];
-    const node = this.start("all", ["all", "--port", `${port}`, ...size, ...args]);
+    const own = [...withoutDevices(args), ...args];
+    const node = this.start("all", ["all", "--port", `${port}`, ...size, ...own]);
     this.#url = `http://127.0.0.1:${port}`;
     return node;
   }
@@ -333,6 +335,11 @@ export class Trial implements AsyncDisposable {
     if ("state" in job) return job.state;
     return "status" in job && job.status === 404 ? "forgotten" : undefined;
   }
+}
+
+/** Fronts of one machine would want the same port for devices. */
+function withoutDevices(args: readonly string[]): readonly string[] {
+  return args.includes("--device-port") ? [] : ["--device-port", "off"];
 }
 
 /**

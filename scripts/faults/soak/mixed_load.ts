@@ -1,4 +1,9 @@
-/** What a soak does beside calls and jobs: publishes, channels, calls that hang, clients that go away. */
+/**
+ * What a soak does beside calls and jobs: publishes, channels, devices, calls that hang, clients that go
+ * away.
+ */
+import type { DeviceCrowd } from "../device_crowd.ts";
+
 /** Tasks and a consumer for it; they note nothing. */
 export const MIXED_TASKS = `
 import { consume, context, task } from "coxswain";
@@ -29,18 +34,24 @@ const RHYTHMS = {
   stream: 1_000,
   read: 1_000,
   cancelledJob: 2_000,
+  command: 500,
+  droppedDevice: 1_000,
 } as const;
 
 export class MixedLoad {
   readonly #url: string;
+  readonly #devices: DeviceCrowd;
   readonly #over = new AbortController();
   readonly #loops: Promise<void>[] = [];
   #reads = 0;
+  #commands = 0;
+  #drops = 0;
   /** How often each thing was done, whatever came of it: the broker dies now and then. */
   readonly done = new Map<string, number>();
 
-  constructor(url: string) {
+  constructor(url: string, devices: DeviceCrowd) {
     this.#url = url;
+    this.#devices = devices;
   }
 
   start(): void {
@@ -57,6 +68,8 @@ export class MixedLoad {
     this.#every("stream", () => this.#stream(STREAM_LIFE_MS));
     this.#every("read", () => this.#ask(READS[this.#reads++ % READS.length] ?? "/nodes", {}));
     this.#every("cancelledJob", () => this.#cancelledJob());
+    this.#every("command", () => this.#command());
+    this.#every("droppedDevice", () => Promise.resolve(this.#devices.drop(this.#drops++)));
     for (let i = 0; i < STEADY_STREAMS; i++) this.#loops.push(this.#keepStream());
   }
 
@@ -106,6 +119,14 @@ export class MixedLoad {
       });
       for await (const _ of response.body ?? []) { /* Only to be read. */ }
     });
+  }
+
+  async #command(): Promise<void> {
+    const { ids } = this.#devices;
+    const id = ids[this.#commands++ % Math.max(1, ids.length)];
+    if (id === undefined) return;
+    const body = JSON.stringify({ cmd: "how are you" });
+    await this.#ask(`/devices/${id}/commands?reply=2s`, { method: "POST", body });
   }
 
   async #cancelledJob(): Promise<void> {

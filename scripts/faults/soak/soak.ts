@@ -2,6 +2,8 @@
  * The soak as a scenario: everything at once for a long time, with random kills, while the processes that
  * are not killed are watched for what they hold.
  */
+import { freePorts } from "../../services/ports.ts";
+import { DeviceCrowd } from "../device_crowd.ts";
 import { handles, residentBytes, threads } from "../process_figures.ts";
 import type { Scenario } from "../scenario.ts";
 import type { Trial } from "../trial.ts";
@@ -14,13 +16,15 @@ const ROW_EVERY_MS = 30_000;
 const WARM_UP_SHARE = 0.25;
 /** Between two faults. */
 const PAUSE_MS = { least: 8_000, most: 25_000 };
+const HOST = "127.0.0.1";
+const DEVICES = 20;
 const KEPT_RESULTS = "1m";
 const BROKER_DEAD_MS = 1_000;
 const SUSPENDED_MS = 3_000;
 
 export const soak: Scenario = {
   name: "soak",
-  does: "calls, jobs, messages and channels for a long time, with random kills",
+  does: "calls, jobs, messages, channels and devices for a long time, with random kills",
   promise: "memory, handles and threads at the end are those after the warm-up, within 10 %",
   disturbsBroker: true,
   async run(trial) {
@@ -29,14 +33,19 @@ export const soak: Scenario = {
     const rabbit = await trial.rabbit();
     const vhost = decodeURIComponent(new URL(amqpUrl).pathname.slice(1));
     // Else the records, and with them the store's cache, grow until they are a week old.
-    await trial.front(amqpUrl, ["--keep-results", KEPT_RESULTS]);
+    const [devicePort = 0] = await freePorts(1);
+    const devices = ["--device-port", `${devicePort}`];
+    await trial.front(amqpUrl, ["--keep-results", KEPT_RESULTS, ...devices]);
     trial.forgetsFinished();
     trial.suspendsWorkers();
     trial.worker(amqpUrl, ["--isolates", "2", "--slots", "4"]);
     const victim = trial.worker(amqpUrl);
     const startedAt = performance.now();
     await trial.beginLoad();
-    const mixed = new MixedLoad(trial.url);
+    const mixed = new MixedLoad(
+      trial.url,
+      trial.stack.use(new DeviceCrowd(HOST, devicePort, DEVICES)),
+    );
     mixed.start();
     trial.stack.defer(() => mixed.stop());
     const samples: Sample[] = [];
