@@ -8,6 +8,7 @@ import type { Broker, PrivateQueue } from "../broker/broker.ts";
 import { DEVICES_EXCHANGE, PUBSUB_EXCHANGE } from "../broker/topology.ts";
 import { type Clock, systemClock, type Timer } from "../lifecycle/clock.ts";
 import type { Component } from "../lifecycle/component.ts";
+import { collectSoon } from "../platform/garbage.ts";
 import { type TcpConnection, type TcpReader, TcpServer } from "../platform/tcp_server.ts";
 import { WRITE_MS } from "./broker_commands.ts";
 import { COMMAND_PREFETCH, CommandInbox } from "./command_inbox.ts";
@@ -36,8 +37,13 @@ const LOOK_EVERY_MS = 1_000;
 const STALL_MS = 3_000;
 /** Said again within this, that this node was taken for gone, is the same word. */
 const RENEW_AGAIN_MS = 5_000;
+/** After so many that came, what their coming left behind is worth a collection. */
+const COLLECT_EVERY = 1_000;
 /** How long the broker gets to hear that all devices are offline. */
 const FAREWELL_MS = 5_000;
+/** How long devices get to read why they are cut. */
+const LEAVE_MS = 1_000;
+const LOOK_AGAIN_MS = 20;
 
 export interface GatewaySettings {
   readonly host: string;
@@ -95,6 +101,7 @@ export class DeviceGateway implements Component, SessionHost, Holder {
   /** Set while this node hears first what happened when it could not. */
   #catchingUp: Promise<void> | undefined;
   #isStopping = false;
+  #uncollected = 0;
 
   constructor(options: GatewayOptions) {
     const { broker, node, settings, clock = systemClock } = options;
@@ -193,6 +200,7 @@ export class DeviceGateway implements Component, SessionHost, Holder {
     const [untold] = await Promise.all([
       this.#statuses.flushed(FAREWELL_MS),
       this.#commands?.close(),
+      this.#emptied(),
     ]);
     if (untold > 0) {
       log.warn("The broker did not hear of all devices that they are offline", { untold });
@@ -201,6 +209,14 @@ export class DeviceGateway implements Component, SessionHost, Holder {
     this.#lines.stop();
     await this.#server.stop();
     await this.#loop;
+  }
+
+  /** Resolves when all connections are closed, or after a moment. */
+  async #emptied(): Promise<void> {
+    const giveUpAt = this.clock.monotonic() + LEAVE_MS;
+    while (this.#registry.connections > 0 && this.clock.monotonic() < giveUpAt) {
+      await new Promise<void>((resolve) => void this.clock.after(LOOK_AGAIN_MS, resolve));
+    }
   }
 
   /** A device that this node holds. */
@@ -295,6 +311,7 @@ export class DeviceGateway implements Component, SessionHost, Holder {
   }
 
   #online(session: Session, id: string): void {
+    this.#uncollected += 1;
     session.id = id;
     session.epoch = this.#options.epochs.next(this.clock.now());
     const before = this.#registry.put(session);
@@ -383,6 +400,10 @@ export class DeviceGateway implements Component, SessionHost, Holder {
       if (now - session.connectedAt <= GREETING_MS) continue;
       this.#refusals.add("no first line came in time", session.remoteHost);
       session.end("closed", `the first line, "id token", did not come within ${GREETING_MS} ms`);
+    }
+    if (this.#uncollected >= COLLECT_EVERY) {
+      this.#uncollected = 0;
+      collectSoon();
     }
     const { idleMs } = this.#options.settings;
     if (idleMs === 0) return;

@@ -144,9 +144,10 @@ export class Session implements TcpReader {
     if (this.#isEnded) return;
     // In the middle of a line nobody would understand another.
     const isWhole = this.#commands?.unwritten === undefined;
+    // First, for the connection may tell its end at once, and would give another reason.
+    this.#over(reason);
     if (reason === "not-reading" || !isWhole) this.#connection.terminate();
     else this.#connection.end(text === undefined ? undefined : bytesOfLine(`error: ${text}`));
-    this.#over(reason);
   }
 
   /** Reads no more until `resume`. */
