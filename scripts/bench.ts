@@ -5,6 +5,7 @@
  */
 import { availableParallelism, loadavg } from "node:os";
 import { celeryEvents } from "./bench/celery_events.ts";
+import { benchCelery } from "./bench/celery.ts";
 import { consume } from "./bench/consume.ts";
 import { benchDevices } from "./bench/devices.ts";
 import { type HttpConnection, openConnection } from "./bench/http_client.ts";
@@ -235,6 +236,7 @@ const BENCHMARKS: Readonly<Record<string, (rabbit: () => Promise<RabbitMq>) => P
   start,
   jobs: () => benchJobs({ isQuick }),
   "celery-events": async (rabbit) => await celeryEvents(await rabbit(), ROUNDS, SECONDS),
+  celery: async (rabbit) => benchCelery(await rabbit(), isQuick),
   devices: async (rabbit) => benchDevices(await rabbit(), isQuick),
 };
 

@@ -214,6 +214,7 @@ function environment({ url, settings = {}, env = {} }: CeleryOptions): Record<st
   };
 }
 
-function ensureCelery(): void {
+/** Installs it where it is missing. */
+export function ensureCelery(): void {
   ensurePackage("python3-celery", PACKAGE);
 }
