@@ -56,7 +56,7 @@ export interface ExecutorOptions {
   readonly isServedElsewhere: (task: string, queue: string) => boolean;
   /** Whether a worker that is none of ours has a task. */
   readonly hasStranger: (task: string) => boolean;
-  /** The queue that a task of any worker of ours is announced on. */
+  /** The queue that a route names, or that a task of any worker of ours is announced on. */
   readonly queueOf: (task: string) => string | undefined;
   readonly node: string;
   /** Most bytes that a compressed body may inflate to. */

@@ -36,7 +36,7 @@ export interface FollowUpsOptions {
   readonly node: string;
   /** What this worker can run. */
   readonly tasks: ReadonlyMap<string, TaskDescriptor>;
-  /** The queue that a task of any worker of ours is announced on. */
+  /** The queue that a route names, or that a task of any worker of ours is announced on. */
   readonly queueOf: (task: string) => string | undefined;
   /** Most bytes that a compressed body may inflate to. */
   readonly maxBodyBytes: number;
@@ -129,7 +129,7 @@ export class FollowUps {
     for (const request of requests) {
       const { task } = request;
       const message = await followUpMessage(request, {
-        queue: tasks.get(task)?.queue ?? queueOf(task) ?? CELERY_QUEUE,
+        queue: queueOf(task) ?? tasks.get(task)?.queue ?? CELERY_QUEUE,
         origin: node,
         now: clock.now(),
       });

@@ -19,6 +19,7 @@ import { askCancelledIds } from "../jobs/questions.ts";
 import { RecorderPresence } from "../jobs/recorder_presence.ts";
 import type { Component } from "../lifecycle/component.ts";
 import type { NodesChannel } from "../nodes/nodes_channel.ts";
+import type { TaskRoutes } from "../nodes/routes.ts";
 import type { TaskDescriptor } from "../tasks/descriptor.ts";
 import type { ConsumerDescriptor } from "../tasks/consumer.ts";
 import type { ConsumerStatus } from "./consuming_queue.ts";
@@ -54,6 +55,8 @@ export interface WorkerOptions {
   /** Exchanges of the configuration: name → type. Default: none. */
   readonly exchanges?: ReadonlyMap<string, ExchangeType>;
   readonly queueType: "classic" | "quorum";
+  /** Queues of tasks that others serve. Default: none. */
+  readonly routes?: TaskRoutes;
   /** Attempts that may run at once: isolates × slots. */
   readonly slots: number;
   /** Isolates that run them. Default: one for each. */
@@ -146,7 +149,7 @@ export class Worker implements Component {
       watcher: tally,
       isServedElsewhere: (task, queue) => nodes.isServedElsewhere(task, queue),
       hasStranger: (task) => strangers.have(task),
-      queueOf: (task) => nodes.descriptor(task)?.queue,
+      queueOf: (task) => this.#options.routes?.queueOf(task) ?? nodes.descriptor(task)?.queue,
       node,
       maxBodyBytes: this.#options.maxBodyBytes,
       onPaused: () => this.#consumers?.share(),

@@ -2,7 +2,12 @@
 import { getLogger } from "@logtape/logtape";
 import type { Broker } from "../../broker/broker.ts";
 import { DeclarationError } from "../../broker/errors.ts";
-import type { BrokerConfig, ExchangeConfig, WorkerConfig } from "../../config/config.ts";
+import type {
+  BrokerConfig,
+  ExchangeConfig,
+  RouteConfig,
+  WorkerConfig,
+} from "../../config/config.ts";
 import { deviceAsks } from "../../devices/device_asks.ts";
 import type { DeviceCommands } from "../../devices/devices.ts";
 import type { NodeHeartbeat } from "../../heartbeat/node_heartbeat.ts";
@@ -11,6 +16,7 @@ import type { JobServices } from "../../jobs/job_services.ts";
 import type { BrokerExchanges } from "../../messages/broker_exchanges.ts";
 import { exchangeAsks } from "../../messages/exchange_asks.ts";
 import type { NodesChannel } from "../../nodes/nodes_channel.ts";
+import { taskRoutes } from "../../nodes/routes.ts";
 import type { ProgramFacts, Watching } from "../composition.ts";
 import type { Node } from "../node.ts";
 import type { MadeWorker, ReloadingWorkerOptions } from "../reloading_worker.ts";
@@ -31,6 +37,7 @@ export async function workerMaker(
     readonly worker: WorkerConfig;
     readonly broker: BrokerConfig;
     readonly exchanges: readonly ExchangeConfig[];
+    readonly routes: readonly RouteConfig[];
     readonly node: { id: string };
   },
   program: ProgramFacts,
@@ -94,6 +101,7 @@ export async function workerMaker(
       ...(settings.queues === undefined ? {} : { queues: settings.queues }),
       exchanges: new Map(config.exchanges.map(({ name, type }) => [name, type])),
       queueType: config.broker.kind === "amqp" ? config.broker.queueType : "classic",
+      routes: taskRoutes(config.routes),
       slots,
       isolates: settings.isolates,
       lookAhead: settings.lookAhead,
