@@ -45,8 +45,8 @@ export interface Demands {
   /** False where a front is killed or stopped: its clients are cut off. */
   readonly isFrontSpared: boolean;
   /**
-   * False where a worker is suspended: it may have a call that has expired meanwhile, and run it before
-   * it hears so.
+   * False where workers are killed, cut off or suspended: one may have run a call, or have yet to hear
+   * that it has expired, and nobody knows.
    */
   readonly isExpirySure: boolean;
   /** The record keeps finished jobs for a moment only: one that it does not know any more had ended. */

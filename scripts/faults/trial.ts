@@ -215,8 +215,8 @@ export class Trial implements AsyncDisposable {
     this.#demands = { ...this.#demands, isFrontSpared: false };
   }
 
-  /** A worker is suspended, and goes on later. */
-  suspendsWorkers(): void {
+  /** Workers run calls, and are broken before anybody hears of it. */
+  leavesRunsUntold(): void {
     this.#demands = { ...this.#demands, isExpirySure: false };
   }
 

@@ -7,7 +7,13 @@ import { SCENARIOS } from "../../scripts/faults/scenarios.ts";
 import { Brokers, runScenario } from "../../scripts/faults/trial.ts";
 
 /** What fits into a minute of the tests. */
-const CHOSEN: readonly string[] = ["broker-kill", "node-kill", "all-in-one-kill"];
+const CHOSEN: readonly string[] = [
+  "broker-kill",
+  "node-kill",
+  "all-in-one-kill",
+  "node-term",
+  "confirm-cut",
+];
 
 describe("no accepted job is lost, and repeated runs are marked", () => {
   const brokers = new Brokers(true);

@@ -55,8 +55,9 @@ export const confirmCut: Scenario = {
     await trial.front(url);
     trial.worker(url);
     trial.worker(url);
+    trial.leavesRunsUntold();
     await trial.beginLoad();
-    await trial.rounds(2 * CUTS.length, async (round) => {
+    await trial.rounds(CUTS.length, async (round) => {
       const cut = CUTS[round % CUTS.length];
       if (cut === undefined) return;
       let left = Math.floor(trial.random.between(0, MOST_LET_THROUGH));

@@ -10,6 +10,7 @@ export const nodeKill: Scenario = {
     const front = await trial.front(amqpUrl);
     const workers = [1, 2, 3].map(() => trial.worker(amqpUrl));
     trial.sparesNoFront();
+    trial.leavesRunsUntold();
     await trial.beginLoad();
     await trial.rounds(3, (round) => {
       const isFront = round % 3 === 1;
@@ -28,6 +29,7 @@ export const allInOneKill: Scenario = {
   async run(trial) {
     const node = await trial.allInOne();
     trial.sparesNoFront();
+    trial.leavesRunsUntold();
     await trial.beginLoad();
     await trial.rounds(2, async () => {
       trial.fault("kill -9 of the one process");

@@ -19,7 +19,7 @@ export const nodeStop: Scenario = {
     const amqpUrl = await trial.amqpUrl();
     const front = await trial.front(amqpUrl);
     const workers = [trial.worker(amqpUrl), trial.worker(amqpUrl)];
-    trial.suspendsWorkers();
+    trial.leavesRunsUntold();
     await trial.beginLoad();
     await trial.rounds(2, async (round) => {
       const isFront = round % 2 === 1;

@@ -37,7 +37,7 @@ export const soak: Scenario = {
     const devices = ["--device-port", `${devicePort}`];
     await trial.front(amqpUrl, ["--keep-results", KEPT_RESULTS, ...devices]);
     trial.forgetsFinished();
-    trial.suspendsWorkers();
+    trial.leavesRunsUntold();
     trial.worker(amqpUrl, ["--isolates", "2", "--slots", "4"]);
     const victim = trial.worker(amqpUrl);
     const startedAt = performance.now();
