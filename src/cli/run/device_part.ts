@@ -5,6 +5,7 @@ import type { BrokerConfig, DevicesConfig } from "../../config/config.ts";
 import { BrokerCommands } from "../../devices/broker_commands.ts";
 import type { DeviceCommands, Devices } from "../../devices/devices.ts";
 import type { NodeHeartbeat } from "../../heartbeat/node_heartbeat.ts";
+import { maxOpenFiles } from "../../platform/open_files.ts";
 import type { RosterKeeper } from "../../nodes/roster_keeper.ts";
 import type { Node } from "../node.ts";
 import { StartupError } from "../startup_error.ts";
@@ -63,11 +64,26 @@ type Surroundings = Omit<
   "settings" | "clock"
 >;
 
+/** For HTTP, the broker, the store and the tasks: devices must not keep them from opening anything. */
+const OTHER_FILES = { share: 0.1, least: 64 } as const;
+
+/** As many connections as are wanted, or as many as the system lets us have open. */
+function roomFor(wanted: number): number {
+  const files = maxOpenFiles();
+  if (files === undefined) return wanted;
+  const others = Math.max(OTHER_FILES.least, Math.ceil(files * OTHER_FILES.share));
+  const room = Math.max(1, files - others);
+  if (room >= wanted) return wanted;
+  log.info("Room for {room} devices: this process may have {files} files open", { room, files });
+  return room;
+}
+
 async function startGateway(node: Node, around: Surroundings, settings: DevicesConfig) {
   const { DeviceGateway } = await import("../../devices/gateway.ts");
   const { TcpListenError } = await import("../../platform/tcp_server.ts");
   const port = node.portFor("devices", settings.port);
-  const gateway = new DeviceGateway({ ...around, settings: { ...settings, port } });
+  const maxConnections = roomFor(settings.maxConnections);
+  const gateway = new DeviceGateway({ ...around, settings: { ...settings, port, maxConnections } });
   try {
     await node.start(gateway);
   } catch (error) {
