@@ -31,6 +31,8 @@ export interface LostGatewaysOptions {
   readonly broker: Broker;
   readonly store: DeviceStore;
   readonly nodes: NodesThere;
+  /** This node's id: it is there, whoever misses its beacons. */
+  readonly node: string;
   readonly clock: Clock;
 }
 
@@ -78,7 +80,7 @@ export class LostGateways implements PatientLoop {
   }
 
   async turn(signal: AbortSignal): Promise<number> {
-    const { broker, store, nodes, clock } = this.#options;
+    const { broker, store, nodes, node, clock } = this.#options;
     // Whoever hears nobody does not know who is there.
     if (broker.state.kind !== "connected") {
       this.#doubtedSince = new Map();
@@ -88,7 +90,9 @@ export class LostGateways implements PatientLoop {
     const doubted = new Map<string, number>();
     let pauseMs = LOOK_EVERY_MS;
     for (const start of await store.holdingNodes()) {
-      const holding = holdingOf(start, nodes.find(start.node));
+      const known = nodes.find(start.node);
+      const isSelf = start.node === node && known?.startedAt === start.nodeStartedAt;
+      const holding = isSelf ? "holds" : holdingOf(start, known);
       if (holding === "holds") continue;
       const key = JSON.stringify(start);
       const since = this.#doubtedSince.get(key) ?? now;

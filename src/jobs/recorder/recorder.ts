@@ -143,7 +143,7 @@ export class Recorder implements Component {
       keepDeadLettersMs,
       keepDevicesMs,
     });
-    const gateways = roster && new LostGateways({ broker, store, nodes: roster, clock });
+    const gateways = roster && new LostGateways({ broker, store, nodes: roster, node, clock });
     const overdue = new Overdue({ store, clock, isCaughtUp, recorded: made });
     const celeryEvents: PatientLoop = {
       name: "Hearing Celery's events",

@@ -164,8 +164,9 @@ describe("statuses of devices", () => {
   test("go when they are too old", async () => {
     await using scene = await RecorderScene.open();
     const old = { epoch: 1, at: 1_000, connectedAt: 1_000, lastSeenAt: 1_000 };
-    await tell(scene, online("d1", old), offline("d1", old), online("d2"));
-    await scene.record({ keepDevicesMs: 60_000 });
+    const young = online("d2", { at: NOW + 3_600_000 });
+    await tell(scene, online("d1", old), offline("d1", old), young);
+    await scene.record({ keepDevicesMs: 10_000 });
     await reached(scene, "d2", "online");
     await until("the old one is gone", async () => {
       return await scene.store.device("d1") === undefined;
@@ -234,6 +235,33 @@ describe("a gateway that is no more", () => {
     await tell(scene, online("d7", { revision: 1 }));
     roster.become("back", node("alive"));
     await reached(scene, "d7", "online");
+  }, 30_000);
+
+  test("is not the recorder's own node, even where its beacons are missed", async () => {
+    const clock = new FakeClock(NOW);
+    const roster = new Roster();
+    roster.nodes.set("self", { ...node("gone"), id: "self" });
+    roster.nodes.set("other", { ...node("gone"), id: "other" });
+    await using scene = await RecorderScene.open();
+    const started = { nodeStartedAt: LATER_BOOT };
+    await tell(
+      scene,
+      online("d1", { node: "self" }),
+      online("d2", { node: "other" }),
+      online("d3", { node: "self", ...started, epoch: NOW + 1 }),
+    );
+    await scene.record({ roster, clock, node: "self" });
+    await until("d2 is offline", async () => {
+      clock.advance(1_000);
+      return (await scene.store.device("d2"))?.change === "offline";
+    }, 20_000);
+    expect(await scene.store.device("d1")).toMatchObject({ change: "online" });
+    // Another start of its name is another matter.
+    await until("d3 is offline", async () => {
+      clock.advance(1_000);
+      return (await scene.store.device("d3"))?.change === "offline";
+    }, 20_000);
+    expect(await scene.store.device("d1")).toMatchObject({ change: "online" });
   }, 30_000);
 
   test("is found by a recorder that starts later", async () => {
