@@ -11,6 +11,6 @@ export function celeryNodeName(node: string): string {
 }
 
 /** Whether it is a worker of ours that is called so. */
-export function isNodeOfOurs(name: string): boolean {
-  return name.startsWith(PREFIX);
+export function isNodeOfOurs(name: unknown): boolean {
+  return typeof name === "string" && name.startsWith(PREFIX);
 }

@@ -4,10 +4,12 @@
  */
 import type { Broker } from "../broker/broker.ts";
 import { ControlListener } from "../celery/control/control_listener.ts";
+import { Mingle } from "../celery/control/mingle.ts";
 import type { WorkerFacts } from "../celery/control/panel.ts";
 import { EventSender, tellWherePossible } from "../celery/events/event_sender.ts";
 import { LogicalClock } from "../celery/logical_clock.ts";
 import { celeryNodeName } from "../celery/node_name.ts";
+import { systemClock } from "../lifecycle/clock.ts";
 import { WorkerPanel, type WorkerPanelOptions } from "./control_panel.ts";
 import type { QueueSteering } from "./queue_steering.ts";
 
@@ -33,6 +35,7 @@ export class RemoteControl {
   readonly #options: RemoteControlOptions;
   readonly #listener: ControlListener;
   readonly #events: EventSender;
+  readonly #mingle: Mingle;
 
   constructor(options: RemoteControlOptions) {
     this.#options = options;
@@ -46,6 +49,14 @@ export class RemoteControl {
       figures: () => ({ active: executor.running, processed: tally.processed }),
     });
     tally.tell(this.#events);
+    this.#mingle = new Mingle({
+      broker,
+      name: celeryNodeName(node),
+      revoke: (ids) => {
+        for (const id of ids) executor.revoke(id, false);
+      },
+      clock: systemClock,
+    });
     this.#listener = new ControlListener({
       broker,
       node,
@@ -61,9 +72,10 @@ export class RemoteControl {
     });
   }
 
-  /** Hears commands from now on. */
-  start(): Promise<void> {
-    return this.#listener.start();
+  /** Hears commands from now on, and asks what was said before. */
+  async start(): Promise<void> {
+    await this.#listener.start();
+    await this.#mingle.start();
   }
 
   /** Says that the worker is there, once it takes requests, where events are wanted. */
@@ -73,6 +85,7 @@ export class RemoteControl {
 
   async stop(): Promise<void> {
     await this.#events.stop();
+    await this.#mingle.stop();
     await this.#listener.stop();
   }
 }

@@ -257,7 +257,12 @@ emit(name='ids', value=[running.id, waiting.id, later.id])
 
   test("steers: queues, limits, events, shutdown; what is hostile harms nothing", async () => {
     await using ending = await startWorker("w2", ["--queues", "other", "--remote-shutdown"]);
-    const told = await drive(`
+    const told = await drive(
+      `
+def revoked_at_w2():
+    replies = control.broadcast('revoked', reply=True, limit=1, timeout=10, destination=['coxswain@w2'])
+    return set(json.loads(sys.argv[1])) <= set(replies[0]['coxswain@w2'])
+emit(name='mingled', value=until('what was revoked to be known', revoked_at_w2))
 def queues(): return [q['name'] for q in ask('active_queues')]
 emit(name='refused', value=[ask('add_consumer', queue='cox.dead'), ask('add_consumer', queue=7),
     ask('add_consumer', queue='x', exchange='x', exchange_type='odd'), ask('time_limit', task_name='tasks.spin', hard=-1),
@@ -297,7 +302,10 @@ emit(name='bare', value=ask('ping', destination='w1'))
 emit(name='glob', value=[sorted(r) for r in control.broadcast('ping', reply=True, limit=2, timeout=10, pattern='coxswain@w[12]', matcher='glob')])
 emit(name='w2', value=control.broadcast('enable_events', reply=True, limit=1, timeout=10, destination=['coxswain@w2']))
 emit(name='shutdown', value=control.broadcast('shutdown', reply=True, timeout=0.5, destination=['coxswain@w2']))
-`);
+`,
+      [JSON.stringify(revokedBefore())],
+    );
+    expect(told.get("mingled")).toBe(true);
     expect(told.get("refused")).toEqual([
       { error: expect.stringMatching(/^ValueError\(.*cox\.dead.*is reserved/) },
       { error: "TypeError('queue must be a text, got 7')" },
@@ -413,10 +421,11 @@ describe("a cluster of both", () => {
     let dumped = "";
     dump.stdout?.setEncoding("utf8").on("data", (text: string) => dumped += text);
     try {
-      const [status, ping, wrong] = await Promise.all([
+      const [status, ping, wrong, revoked] = await Promise.all([
         celery(["status", "-t", "3"], { url }),
         celery(["inspect", "ping", "--json", "-t", "3"], { url }),
         celery(["control", "-d", OURS, "-t", "3", "pool_restart"], { url }),
+        celery(["inspect", "revoked", "--json", "-d", theirs.name, "-t", "3"], { url }),
       ]);
       expect(status.output).toContain(`${OURS}: OK`);
       expect(status.output).toContain(`${theirs.name}: OK`);
@@ -425,6 +434,9 @@ describe("a cluster of both", () => {
         [OURS]: { ok: "pong" },
         [theirs.name]: { ok: "pong" },
       });
+      expect(JSON.parse(revoked.output)[theirs.name]).toEqual(
+        expect.arrayContaining([...revokedBefore()]),
+      );
       expect(wrong.output + wrong.errors).toContain("Pool restarts not enabled");
       const nodes = async (): Promise<Record<string, unknown>[]> =>
         await (await fetch(`${front.url}/nodes`)).json();

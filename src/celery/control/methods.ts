@@ -6,6 +6,7 @@
  */
 import { EXCHANGE_TYPES, problemOfExchange, problemOfQueue } from "../../reserved_names.ts";
 import type { LogicalClock } from "../logical_clock.ts";
+import { isNodeOfOurs } from "../node_name.ts";
 import { pythonText } from "../python_repr.ts";
 import type { ControlPanel, HeldRequest, RegisteredTask, RequestState } from "./panel.ts";
 
@@ -38,6 +39,8 @@ type Method = (args: Args, context: MethodContext) => Answer | Promise<Answer>;
 
 /** Ids that one `hello` tells, the latest: some 1 MB. */
 const MAX_TOLD_REVOKED = 10_000;
+/** The same to a worker of ours, which learns of cancelled jobs from the recorder too. */
+const MAX_TOLD_OURS = 1_000;
 /** Requests of a kind that one answer lists. */
 const MAX_LISTED = 1_000;
 /** No task runs longer, and no timer waits longer. */
@@ -131,11 +134,8 @@ const METHODS: Readonly<Record<string, Method>> = {
   hello: (args, { panel, clock, machineUptime }) => {
     if (args.from_node === panel.name) return null;
     panel.revoke(revokedElsewhere(args.revoked), false);
-    return new HelloAnswer(
-      panel.revoked.slice(-MAX_TOLD_REVOKED),
-      clock.forward(),
-      machineUptime(),
-    );
+    const most = isNodeOfOurs(args.from_node) ? MAX_TOLD_OURS : MAX_TOLD_REVOKED;
+    return new HelloAnswer(panel.revoked.slice(-most), clock.forward(), machineUptime());
   },
   shutdown: (_, { panel }) => {
     if (panel.shutDown === undefined) {
