@@ -1,7 +1,7 @@
 /** Reads JSON so that writing it again says the same, for values that are only passed on. */
 
 /** A number that a double may not hold or would write differently, such as 12345678901234567890, 1.0. */
-const DELICATE_NUMBER = /\d{16}|\d\.0|\.\d*0\D|\d[eE]/;
+const DELICATE_NUMBER = /\d{16}|\d\.0|\.\d*0(?!\d)|\d[eE]|-0/;
 
 /**
  * As `JSON.parse`, but numbers that would change keep their text when they are written by

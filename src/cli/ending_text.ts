@@ -1,4 +1,5 @@
 /** How a call's ending is told to an operator, and to a program that reads --json. */
+import { parseExactly } from "../calls/exact_json.ts";
 import type { Ending } from "../calls/outcome.ts";
 import { formatDuration } from "../lifecycle/duration.ts";
 import type { TaskError } from "../tasks/task_error.ts";
@@ -49,19 +50,7 @@ export function endingJson(task: string, ending: Exclude<Ending, { kind: "succee
  * change the large ones.
  */
 export function indentJson(json: string): string {
-  const parsed: unknown = JSON.parse(
-    json,
-    (_key, value: unknown, context?: { readonly source?: string }) =>
-      typeof value === "number" && context?.source !== undefined ? rawJson(context.source) : value,
-  );
-  return JSON.stringify(parsed, undefined, 2);
-}
-
-/** `JSON.rawJSON` of the proposal "JSON.parse source text access", not in our compiler's library. */
-function rawJson(source: string): unknown {
-  return "rawJSON" in JSON && typeof JSON.rawJSON === "function"
-    ? JSON.rawJSON(source)
-    : Number(source);
+  return JSON.stringify(parseExactly(json), undefined, 2);
 }
 
 function describeError({ type, message }: TaskError): string {

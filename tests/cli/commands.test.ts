@@ -131,6 +131,8 @@ describe("runCall()", () => {
     [{ kind: "expired" }, 4, "before it expired"],
     [{ kind: "cancelled" }, 1, "was cancelled"],
     [{ kind: "unknown_task", task: "x" }, 2, "No worker serves"],
+    [{ kind: "not_registered", task: "x" }, 2, "has no task"],
+    [{ kind: "unknown_queue", task: "x", queue: "q" }, 2, 'no queue "q"'],
     [{ kind: "worker_lost", message: "why" }, 1, "was lost: why"],
     [{ kind: "outcome_unknown", message: "why" }, 3, "may have run: why"],
     [{ kind: "unreadable_reply", message: "why" }, 1, "could not be read: why"],
@@ -210,7 +212,7 @@ describe("describeEnding()", () => {
 });
 
 test("indentJson() changes no number and no text", () => {
-  for (const text of ["1e400", "-0.10", '"ü\\u0000"', "null", "[]"]) {
+  for (const text of ["1e400", "-0.10", "-0", "1.50", '"ü\\u0000"', "null", "[]"]) {
     expect(indentJson(text)).toBe(text);
   }
 });
