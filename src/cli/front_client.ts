@@ -7,6 +7,7 @@ import type { Ending } from "../calls/outcome.ts";
 import { formatDuration } from "../lifecycle/duration.ts";
 import type { InputIssue, TaskError } from "../tasks/task_error.ts";
 import type { PublishConfig } from "../config/config.ts";
+import { redactText } from "../observe/redaction.ts";
 import { EXIT } from "./exit_code.ts";
 import type { MessageSink, PublishedMessage } from "./publish_command.ts";
 import type { QueueAction, QueueSource } from "./queues_command.ts";
@@ -26,10 +27,13 @@ export interface FrontAddress {
  */
 export class FrontClient implements Caller, QueueSource, MessageSink {
   readonly #front: FrontAddress;
+  /** Its address as messages tell it: a password in it is hidden. */
+  readonly #label: string;
   #pending = 0;
 
   constructor(front: FrontAddress) {
     this.#front = front;
+    this.#label = redactText(front.url);
   }
 
   get pending(): number {
@@ -111,7 +115,7 @@ export class FrontClient implements Caller, QueueSource, MessageSink {
     const response = await this.#ask(path, init);
     const text = await response.text();
     if (response.ok) return text;
-    throw new StartupError(`The front at ${this.#front.url} refused: ${problemOf(text).detail}`, {
+    throw new StartupError(`The front at ${this.#label} refused: ${problemOf(text).detail}`, {
       exitCode: response.status >= 500 ? EXIT.noBroker : EXIT.wrongUsage,
     });
   }
@@ -135,7 +139,7 @@ export class FrontClient implements Caller, QueueSource, MessageSink {
     });
     if (response.ok && response.body !== null) return response.body;
     const { detail } = problemOf(await response.text());
-    throw new StartupError(`The front at ${this.#front.url} refused: ${detail}`, {
+    throw new StartupError(`The front at ${this.#label} refused: ${detail}`, {
       exitCode: response.status >= 500 || response.status === 429 ? EXIT.noBroker : EXIT.wrongUsage,
     });
   }
@@ -149,7 +153,7 @@ export class FrontClient implements Caller, QueueSource, MessageSink {
     });
     const text = await response.text();
     if (response.ok) return text;
-    throw new StartupError(`The front at ${this.#front.url} refused: ${problemOf(text).detail}`, {
+    throw new StartupError(`The front at ${this.#label} refused: ${problemOf(text).detail}`, {
       exitCode: response.status === 503 ? EXIT.noBroker : EXIT.wrongUsage,
     });
   }
@@ -158,7 +162,7 @@ export class FrontClient implements Caller, QueueSource, MessageSink {
     const response = await this.#ask(path, {});
     const text = await response.text();
     if (response.ok) return text;
-    throw new StartupError(`The front at ${this.#front.url} refused: ${problemOf(text).detail}`);
+    throw new StartupError(`The front at ${this.#label} refused: ${problemOf(text).detail}`);
   }
 
   async #ask(path: string, init: RequestInit): Promise<Response> {
@@ -174,7 +178,7 @@ export class FrontClient implements Caller, QueueSource, MessageSink {
     })
       .catch((error: unknown) => {
         if (init.signal?.aborted) throw error;
-        throw new StartupError(`Cannot reach a front at ${url}: ${hintedReason(error)}`, {
+        throw new StartupError(`Cannot reach a front at ${this.#label}: ${hintedReason(error)}`, {
           cause: error,
           exitCode: EXIT.noBroker,
         });
@@ -183,8 +187,8 @@ export class FrontClient implements Caller, QueueSource, MessageSink {
     const { detail } = problemOf(await response.text());
     throw new StartupError(
       token === undefined
-        ? `The front at ${url} asks for a token: give it with --token or --token-file (${detail})`
-        : `The front at ${url} does not accept the token (${detail})`,
+        ? `The front at ${this.#label} asks for a token: give it with --token or --token-file (${detail})`
+        : `The front at ${this.#label} does not accept the token (${detail})`,
     );
   }
 }

@@ -98,7 +98,7 @@ function takeApartOrTell(
     version: { value: VERSION, option: { names: ["--version"] }, onShow: show },
     completion: { command: true, onShow: show },
     onError: () => {
-      const message = stderr.join("\n").replace(/^Error: /, "");
+      const message = withoutValues(stderr.join("\n").replace(/^Error: /, ""));
       return { text: wrongUsage(message, ...hints(message), helpHint(programName, mode)) };
     },
     aboveError: "none",
@@ -232,6 +232,11 @@ function helpHint(programName: string, mode?: string): string {
 }
 
 /** A number below zero looks like a flag. */
+/** A misspelt option may hold a secret behind its "=". */
+function withoutValues(message: string): string {
+  return message.replace(/(--[\w-]+)=[^"`\n]*/g, "$1=…");
+}
+
 function hints(message: string): readonly string[] {
   const number = /"(-\d[^"]*)"/.exec(message)?.[1];
   return number === undefined

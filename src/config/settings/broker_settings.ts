@@ -10,6 +10,8 @@ export const BROKER_SETTINGS = {
     group: "Broker",
     modes: BROKER,
     reader: urlOf(["amqp:", "amqps:"], "amqp://user:password@host:5672/vhost"),
+    // Its password, where it is misspelt in a way that hides where it begins.
+    isSecret: true,
     defaultText: { serve: "amqp://localhost:5672", work: "amqp://localhost:5672" },
     help: "RabbitMQ to use",
     helpIn: {
