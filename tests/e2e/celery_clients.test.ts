@@ -80,6 +80,11 @@ describe("a call of a Celery client", () => {
     });
   });
 
+  test("may have a priority, and a task that asks for another", () => {
+    expect(told("task_priority").value).toMatchObject({ args: [1] });
+    expect(told("task_spawn_child").value).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-7/);
+  });
+
   test("has its own headers in the task's context, numbers as text", () => {
     expect(told("task_headers_shadow").value).toMatchObject({
       id: "11111111-1111-1111-1111-111111111111",
@@ -116,6 +121,7 @@ describe("a call of a Celery client", () => {
     ["task_expires_past", "expired"],
     ["revoke_before_start", "terminated"],
     ["revoke_terminate", "terminated"],
+    ["revoke_terminate_sigkill", "terminated"],
   ])("%s raises TaskRevokedError", (name, reason) => {
     expect(told(name)).toMatchObject({
       raised: "celery.exceptions.TaskRevokedError",

@@ -55,10 +55,17 @@ test("a queue that Celery has declared is used as it is, with one warning", asyn
   const rabbit = await sharedRabbitMq();
   const url = celeryVhost(rabbit, "celery-legacy");
   const answers = python(
-    `result = app.send_task("tasks.add", args=(1, 2), queue="legacy")
-emit(sent=True)
-emit(**outcome(result, 60))
-emit(**outcome(app.send_task("tasks.add", args=(2, 3), queue="legacy", priority=5), 60))`,
+    `from kombu import Exchange, Queue
+
+legacy = Queue(
+    "legacy", Exchange("topics", type="topic"), "app.#", queue_arguments={"x-max-priority": 9}
+)
+first = app.send_task("tasks.add", args=(1, 2), queue=legacy, routing_key="app.x")
+emit(**outcome(first, 60))
+emit(**outcome(app.send_task("tasks.add", args=(2, 3), queue=legacy, routing_key="app", priority=5)))
+# Ours, which it is not to declare.
+ours = Queue("celery-ours", no_declare=True)
+emit(**outcome(app.send_task("tasks.add", args=(3, 4), queue=ours)))`,
     { url },
   );
   await until(
@@ -66,11 +73,13 @@ emit(**outcome(app.send_task("tasks.add", args=(2, 3), queue="legacy", priority=
     "the queue that Celery's client declares",
   );
   await using worker = await startNode(
-    ["work", "--amqp-url", url, "--tasks", TASKS, "--isolates", "1", "--queues", "legacy"],
+    ["work", "--amqp-url", url, "--tasks", TASKS, "--isolates", "1", "--queues"]
+      .concat("legacy,celery-ours"),
   );
-  expect((await answers).slice(1)).toEqual([
+  expect(await answers).toEqual([
     { value: 3, state: "SUCCESS" },
     { value: 5, state: "SUCCESS" },
+    { value: 7, state: "SUCCESS" },
   ]);
   const warnings = worker.log.split("\n").filter((line) =>
     line.includes('"WARN"') && line.includes("exists with other arguments and is used as it is")
