@@ -8,7 +8,7 @@ interface Waiting {
 
 export class FakeClock implements Clock {
   #elapsedMs = 0;
-  readonly #startAt: number;
+  #startAt: number;
   readonly #waiting = new Set<Waiting>();
 
   /** @param startAt what `now` says at first, in milliseconds since the epoch. */
@@ -23,6 +23,11 @@ export class FakeClock implements Clock {
 
   now(): number {
     return this.#startAt + this.#elapsedMs;
+  }
+
+  /** Somebody sets the clock: forward, or back. Durations go on as they were. */
+  set(byMs: number): void {
+    this.#startAt += byMs;
   }
 
   monotonic(): number {

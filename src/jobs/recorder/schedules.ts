@@ -24,6 +24,9 @@ const LOOK_EVERY_MS = 1_000;
 /** That somebody announces a schedule is noted so often. */
 const RENEW_MS = 60_000;
 
+/** What was done so far ahead of now was done before the clock was set back. */
+const SET_BACK_MS = 60_000;
+
 /** What nodes have announced; `NodesChannel` is one. */
 export interface AnnouncedSchedules {
   schedules(): readonly ScheduleDescriptor[];
@@ -76,9 +79,10 @@ export class Schedules implements PatientLoop {
       if (isPaused || nextAt === undefined) continue;
       const now = clock.now();
       if (!names.has(name) && this.#isForgotten(schedule, now)) await this.#stop(schedule);
-      else if (nextAt > now) pauseMs = Math.min(pauseMs, nextAt - now);
-      // One that is no more should not fire in the moment before its workers have told so.
-      else if (names.has(name) || now - schedule.announcedAt < UNANNOUNCED_AFTER_MS) {
+      else if (nextAt > now) {
+        pauseMs = Math.min(pauseMs, await this.#nextIn(schedule, nextAt, now));
+      } else if (names.has(name) || now - schedule.announcedAt < UNANNOUNCED_AFTER_MS) {
+        // One that is no more should not fire in the moment before its workers have told so.
         await this.#fire(schedule, nextAt, now);
         pauseMs = 0;
       }
@@ -114,6 +118,24 @@ export class Schedules implements PatientLoop {
 
   #isForgotten({ announcedAt }: StoredSchedule, now: number): boolean {
     return now - Math.max(announcedAt, this.#begunAt) >= UNANNOUNCED_AFTER_MS;
+  }
+
+  /**
+   * Until its next firing, in milliseconds. Where the clock was set back, that would be as long after its
+   * time as the clock was wrong: it is reckoned anew.
+   */
+  async #nextIn(schedule: StoredSchedule, nextAt: number, now: number): Promise<number> {
+    const { name, spec, task, announcedAt, lastFiredAt = -Infinity } = schedule;
+    const soonest = nextFiringAt(spec, now);
+    const isSetBack = Math.max(announcedAt, lastFiredAt) > now + SET_BACK_MS;
+    if (!isSetBack || soonest === undefined || soonest >= nextAt) return nextAt - now;
+    log.warn("The clock was set back: schedule {name} fires next at {at}", {
+      name,
+      task,
+      at: new Date(soonest).toISOString(),
+    });
+    await this.#options.store.pauseSchedule(name, false, soonest);
+    return soonest - now;
   }
 
   /** When somebody announces it again it goes on, from then on. */

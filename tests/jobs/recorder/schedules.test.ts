@@ -113,6 +113,28 @@ describe("a schedule", () => {
     expect(await at.jobs()).toHaveLength(2);
   });
 
+  test("goes on when the clock is set back, and fires once when it is set forward", async () => {
+    await using at = await stage();
+    const recorder = at.recorder();
+    await at.settle(recorder);
+    at.clock.advance(MINUTE_MS);
+    await at.settle(recorder);
+    await at.finish();
+    // It had been wrong by a year.
+    at.clock.set(-365 * 24 * 60 * MINUTE_MS);
+    await at.settle(recorder);
+    expect(await at.jobs()).toHaveLength(1);
+    for (let minute = 1; minute <= 3; minute++) {
+      at.clock.advance(MINUTE_MS);
+      await at.settle(recorder);
+      expect(await at.jobs()).toHaveLength(1 + minute);
+      await at.finish();
+    }
+    at.clock.set(60 * MINUTE_MS);
+    await at.settle(recorder);
+    expect(await at.jobs()).toHaveLength(5);
+  });
+
   test("passes a firing over while its last job has not ended", async () => {
     await using at = await stage();
     const recorder = at.recorder();
