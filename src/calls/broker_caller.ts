@@ -45,6 +45,9 @@ const UNKNOWN_TASK_LIMIT_MS = 300_000;
  * asked for: whether it is still in its queue says whether somebody has taken it.
  */
 const KEPT_IN_QUEUE_MS = 1_500;
+/** How often a call is published again that Celery workers of a shared queue threw away, as hops are. */
+const MAX_STRAYED = 10;
+const STRAYED_PAUSE_MS = 50;
 /** Pause before a call that reached no queue is published again, until it expires. */
 const UNROUTABLE_PAUSE_MS = 250;
 
@@ -73,6 +76,8 @@ interface Pending {
   /** Workers of ours take it: they send notices, and their queue comes back where it is gone. */
   readonly isOurs: boolean;
   readonly message: Message;
+  /** How often a Celery worker has thrown it away that lacks its task. */
+  strayed: number;
   state: "waiting" | "started" | "asking" | "expiring";
   timer: Timer | undefined;
   republish: Timer | undefined;
@@ -226,6 +231,7 @@ export class BrokerCaller implements Caller, Component {
           signal.removeEventListener("abort", onAbort);
           resolve(ending);
         },
+        strayed: 0,
         state: "waiting",
         timer: undefined,
         republish: undefined,
@@ -270,6 +276,7 @@ export class BrokerCaller implements Caller, Component {
       case "ending":
         // A worker that heard our own revocation: the call expires.
         if (pending.state === "expiring" && reply.ending.kind === "cancelled") return;
+        if (reply.ending.kind === "not_registered" && this.#straysAgain(pending)) return;
         this.#end(pending, reply.ending);
         break;
       case "started":
@@ -284,6 +291,17 @@ export class BrokerCaller implements Caller, Component {
       case "other":
         break;
     }
+  }
+
+  /**
+   * A Celery worker that shares the queue of a task of ours took the call, and threw it away: it is
+   * published again for those that have the task. @returns whether it is.
+   */
+  #straysAgain(pending: Pending): boolean {
+    if (!pending.isOurs || pending.strayed >= MAX_STRAYED) return false;
+    pending.strayed++;
+    this.#publishAgain(pending, STRAYED_PAUSE_MS);
+    return true;
   }
 
   #started(pending: Pending, leftMs: number): void {
@@ -392,7 +410,11 @@ export class BrokerCaller implements Caller, Component {
     if (!pending.isOurs) {
       return this.#end(pending, { kind: "unknown_queue", queue: message.routingKey });
     }
-    pending.republish = this.#clock.after(UNROUTABLE_PAUSE_MS, () => {
+    this.#publishAgain(pending, UNROUTABLE_PAUSE_MS);
+  }
+
+  #publishAgain(pending: Pending, pauseMs: number): void {
+    pending.republish = this.#clock.after(pauseMs, () => {
       if (this.#pending.has(pending.id) && this.#clock.monotonic() < pending.expiresAt) {
         this.#handOn(pending);
       }

@@ -3,6 +3,7 @@
  * is due, and workers tell what a message asks where the record may lack it.
  */
 import type { Message } from "../broker/message.ts";
+import { CELERY_REPLIES_QUEUE } from "../broker/topology.ts";
 import { keptHeaders, readKeptHeaders } from "../calls/wire/celery_headers.ts";
 import { elementTexts } from "../calls/wire/json_elements.ts";
 import { encodeTask, type ReceivedTask } from "../calls/wire/task_message.ts";
@@ -56,7 +57,8 @@ export function jobMessage(
     ...(timeoutMs === undefined ? {} : { timeoutMs }),
     ...(softTimeoutMs === undefined ? {} : { softTimeoutMs }),
     ...(retryLimit === undefined ? {} : { retryLimit }),
-    ...(replyTo === undefined ? {} : { replyTo }),
+    // A Celery worker may take it from a queue that it shares with ours.
+    replyTo: replyTo ?? CELERY_REPLIES_QUEUE.name,
     ...(correlationId === undefined ? {} : { correlationId }),
   });
 }

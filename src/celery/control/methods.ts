@@ -182,6 +182,18 @@ export function answerJson(value: Answer): string {
 }
 
 /**
+ * The answer to `hello` of somebody who is no worker.
+ * @param uptimeS by which Celery's workers date revocations.
+ */
+export function helloJson(
+  revoked: ControlPanel["revoked"],
+  clock: number,
+  uptimeS: number,
+): string {
+  return new HelloAnswer(revoked.slice(-MAX_TOLD_REVOKED), clock, uptimeS).toJsonText();
+}
+
+/**
  * What a Celery worker that starts learns from us: `{revoked: {id: [instant, id]}, clock}`. Its instants
  * must be floats, which JSON.stringify would write as integers where they are whole; Celery refuses
  * those.

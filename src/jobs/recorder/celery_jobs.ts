@@ -53,7 +53,7 @@ interface Held {
   readonly waitUntil: number;
 }
 
-/** Whether Celery's workers are to answer for it. */
+/** Whether it went where no worker of ours takes its task: Celery's workers are to answer for it. */
 export function isCelerys({ terms }: Pick<JobSummary, "terms">): boolean {
   return terms?.replyTo === CELERY_REPLIES_QUEUE.name;
 }
@@ -180,7 +180,7 @@ export class CeleryJobs implements PatientLoop {
     const events: JobEvent[] = [];
     for (const { news } of ready) {
       const job = jobs.get(news.id);
-      if (job === undefined || !isCelerys(job)) continue;
+      if (job === undefined) continue;
       for (const event of celeryEvents(job, news, Math.random())) {
         const limited = withinLimits(event);
         jobs.set(news.id, applyEvent(jobs.get(news.id), limited));

@@ -5,6 +5,7 @@
  * So the record is asked what it knows already. News that come late or twice change nothing.
  */
 import { DEFAULT_RETRY, jittered, pauseBefore } from "../retry_policy.ts";
+import { CELERY_REPLIES_QUEUE } from "../../broker/topology.ts";
 import { isFinal, type JobSummary, type Run } from "../job.ts";
 import { eventBase, type JobEvent, type JobOutcome } from "../job_event.ts";
 import { type CeleryFact, type CeleryNews, NOT_REGISTERED } from "./celery_news.ts";
@@ -37,7 +38,8 @@ export function celeryEvents(
     case "progress":
       return isFinal(job.state) ? [] : [progress(job, base, fact)];
     case "retrying":
-      return isTold || isFinal(job.state) ? [] : retrying(job, base, fact);
+      // Even of a finished job: two processes of a Celery worker may answer out of order.
+      return isTold ? [] : retrying(job, base, fact);
     case "ended":
       return isTold ? [] : [ended(job, base, fact.outcome, random)];
   }
@@ -81,6 +83,7 @@ function retrying(
 }
 
 function ended(job: JobSummary, base: Base, outcome: JobOutcome, random: number): JobEvent {
+  if (isStray(job, outcome)) return strayed(job, base, outcome, random);
   const run = openRun(job, job.attempt);
   const ran = run === undefined ? {} : { run };
   const pauseMs = isFinal(job.state) ? undefined : pauseBeforeNext(job, outcome, random);
@@ -109,6 +112,32 @@ function pauseBeforeNext(
   const retries = attempt - firstAttempt;
   if (retries >= (terms?.retryLimit ?? 0)) return undefined;
   return jittered(pauseBefore(DEFAULT_RETRY, retries), random);
+}
+
+type StrayFailure = Extract<JobOutcome, { kind: "failed" }> & {
+  readonly error: { readonly type: typeof NOT_REGISTERED };
+};
+
+/**
+ * A task of ours, in a queue that a Celery worker shares with ours: it took the job, lacks the task, and
+ * threw the message away.
+ */
+function isStray({ terms, state }: JobSummary, outcome: JobOutcome): outcome is StrayFailure {
+  return outcome.kind === "failed" && outcome.error.type === NOT_REGISTERED && !isFinal(state) &&
+    terms?.replyTo !== CELERY_REPLIES_QUEUE.name;
+}
+
+/** It is published again, as an attempt that has failed, and at last it is a dead letter. */
+function strayed(job: JobSummary, base: Base, { error }: StrayFailure, random: number): JobEvent {
+  const { attempt, firstAttempt, queue, terms } = job;
+  const retries = attempt - firstAttempt;
+  if (retries >= Math.max(terms?.retryLimit ?? 0, DEFAULT_RETRY.limit)) {
+    const reason = `Celery workers take it from queue "${queue}" that it shares with ours, and ` +
+      `have no such task: ${retries + 1} times. Give our tasks a queue of their own`;
+    return { ...base, kind: "dead_lettered", reason, error, settles: true };
+  }
+  const pauseMs = jittered(pauseBefore(DEFAULT_RETRY, retries), random);
+  return { ...base, kind: "retrying", error, dueAt: Math.floor(base.at + pauseMs) };
 }
 
 function runOn(node: string, startedAt: number): Run {

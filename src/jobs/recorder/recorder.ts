@@ -23,6 +23,7 @@ import { isFinal, type Job } from "../job.ts";
 import type { JobEvent } from "../job_event.ts";
 import { tellDue } from "../questions.ts";
 import { Answers } from "./answers.ts";
+import { CeleryHello } from "./celery_hello.ts";
 import { CeleryJobs } from "./celery_jobs.ts";
 import { CeleryWatch } from "./celery_watch.ts";
 import { RecorderClaim, type RecorderTakenError } from "./claim.ts";
@@ -145,14 +146,11 @@ export class Recorder implements Component {
     });
     const gateways = roster && new LostGateways({ broker, store, nodes: roster, node, clock });
     const overdue = new Overdue({ store, clock, isCaughtUp, recorded: made });
-    const celeryEvents: PatientLoop = {
-      name: "Hearing Celery's events",
-      alarm: new Alarm(clock),
-      turn: async (signal) => {
-        await this.#celery.hear(signal);
-        return 0;
-      },
-    };
+    const hello = new CeleryHello({ broker, store, node, clock });
+    const listeners = [
+      listener("Hearing Celery's events", clock, (signal) => this.#celery.hear(signal)),
+      listener("Greeting Celery's workers", clock, (signal) => hello.hear(signal)),
+    ];
     this.#lease = new LeaseHolder({
       store,
       // A store of its own was nobody else's since it was opened.
@@ -168,7 +166,7 @@ export class Recorder implements Component {
           overdue,
           this.#schedules,
           this.#celeryWatch,
-          celeryEvents,
+          ...listeners,
           retention,
           ...gateways ? [gateways] : [],
         ];
@@ -378,4 +376,17 @@ export class Recorder implements Component {
     const queue = await this.#options.broker.inspectQueue(RECORDER_QUEUE.name);
     return held === 0 && queue?.messages === 0;
   }
+}
+
+/** What goes on until it is aborted, or fails. */
+function listener(
+  name: string,
+  clock: Clock,
+  hear: (signal: AbortSignal) => Promise<void>,
+): PatientLoop {
+  const turn = async (signal: AbortSignal) => {
+    await hear(signal);
+    return 0;
+  };
+  return { name, alarm: new Alarm(clock), turn };
 }
