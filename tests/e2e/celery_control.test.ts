@@ -412,11 +412,12 @@ emit(name='worker', value=dict(alive=w.alive, freq=w.freq, pid=w.pid, ident=w.sw
 
 describe("a cluster of both", () => {
   test("answers Celery's command line, meets its worker, and is listed by a front", async () => {
+    // It meets ours at its start, and learns what was revoked there.
+    const starting = startCeleryWorker({ url, meets: true, events: true });
     await using front = await startNode([
       ...["serve", "--amqp-url", url, "--port", "0", "--no-recorder"],
     ]);
-    // It meets ours at its start, and learns what was revoked there.
-    await using theirs = await startCeleryWorker({ url, meets: true, events: true });
+    await using theirs = await starting;
     const dump = spawnCelery(["events", "--dump"], { url });
     let dumped = "";
     dump.stdout?.setEncoding("utf8").on("data", (text: string) => dumped += text);
