@@ -2,6 +2,9 @@
  * Sets devices offline whose gateway is no more and did not say so: killed, cut off, started anew under
  * its name. It looks at what the store holds online and at who is there, so that it makes no difference
  * whether it saw the node go. What it sets is told to everybody, as the gateway would have done it.
+ *
+ * Each recorder does it, not only the one that leads: that one may have been the gateway, and its lease
+ * ends later than the node is known to be gone. A row is set by one of them alone.
  */
 import { getLogger } from "@logtape/logtape";
 import { Alarm } from "../../async/alarm.ts";
@@ -10,7 +13,7 @@ import { type DeviceStatus, statusMessage } from "../../devices/device_status.ts
 import type { Clock } from "../../lifecycle/clock.ts";
 import type { KnownNode, RosterEvent } from "../../nodes/roster.ts";
 import type { DeviceStore, NodeStart } from "../../store/device_store.ts";
-import type { PatientLoop } from "./patient_loop.ts";
+import { type PatientLoop, runPatiently } from "./patient_loop.ts";
 
 const log = getLogger(["coxswain", "recorder"]);
 
@@ -33,6 +36,8 @@ export interface LostGatewaysOptions {
   readonly nodes: NodesThere;
   /** This node's id: it is there, whoever misses its beacons. */
   readonly node: string;
+  /** Whether this node records now. */
+  readonly isRecording: () => boolean;
   readonly clock: Clock;
 }
 
@@ -71,18 +76,19 @@ export class LostGateways implements PatientLoop {
     this.alarm = new Alarm(options.clock);
   }
 
-  /** This recorder has become the one that does it. Returns a function that ends its listening. */
-  begin(): () => void {
-    this.#doubtedSince = new Map();
-    return this.#options.nodes.watch(({ kind }) => {
+  /** Does it until the signal aborts. */
+  async run(signal: AbortSignal): Promise<void> {
+    const unwatch = this.#options.nodes.watch(({ kind }) => {
       if (kind === "gone" || kind === "left" || kind === "joined") this.alarm.ring();
     });
+    await runPatiently(this, signal);
+    unwatch();
   }
 
   async turn(signal: AbortSignal): Promise<number> {
-    const { broker, store, nodes, node, clock } = this.#options;
+    const { broker, store, nodes, node, isRecording, clock } = this.#options;
     // Whoever hears nobody does not know who is there.
-    if (broker.state.kind !== "connected") {
+    if (broker.state.kind !== "connected" || !isRecording()) {
       this.#doubtedSince = new Map();
       return LOOK_EVERY_MS;
     }
@@ -117,6 +123,7 @@ export class LostGateways implements PatientLoop {
       isMore = statuses.length >= BITE;
       await this.#tell(statuses);
     }
+    if (count === 0) return;
     log.warn("Node {node} is no more: {count} of its devices are offline", {
       node: start.node,
       nodeStartedAt: start.nodeStartedAt,

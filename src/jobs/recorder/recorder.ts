@@ -99,6 +99,9 @@ export class Recorder implements Component {
   readonly #due: DueJobs;
   readonly #schedules: Schedules;
   readonly #lease: LeaseHolder;
+  readonly #gateways: LostGateways | undefined;
+  /** Set from when this node has recorded for the first time. */
+  #watchingGateways: Promise<void> | undefined;
   readonly #stopping = new AbortController();
   #state: RecorderStatus["state"] = "idle";
   #obstacle: string | undefined;
@@ -144,7 +147,14 @@ export class Recorder implements Component {
       keepDeadLettersMs,
       keepDevicesMs,
     });
-    const gateways = roster && new LostGateways({ broker, store, nodes: roster, node, clock });
+    this.#gateways = roster && new LostGateways({
+      broker,
+      store,
+      nodes: roster,
+      node,
+      isRecording: () => this.#state === "recording",
+      clock,
+    });
     const overdue = new Overdue({ store, clock, isCaughtUp, recorded: made });
     const hello = new CeleryHello({ broker, store, node, clock });
     const listeners = [
@@ -160,7 +170,6 @@ export class Recorder implements Component {
         this.#due.begin();
         this.#schedules.begin();
         this.#celeryWatch.begin();
-        const unwatch = gateways?.begin();
         const loops = [
           this.#due,
           overdue,
@@ -168,10 +177,8 @@ export class Recorder implements Component {
           this.#celeryWatch,
           ...listeners,
           retention,
-          ...gateways ? [gateways] : [],
         ];
         await Promise.all(loops.map((loop) => runPatiently(loop, signal)));
-        unwatch?.();
       },
     });
     this.#answers = new Answers({
@@ -252,6 +259,7 @@ export class Recorder implements Component {
   async stop(abort?: AbortSignal): Promise<void> {
     this.#stopping.abort();
     await this.#changing;
+    await this.#watchingGateways;
     await this.#lease.stop();
     await this.#letters.stop();
     await this.#celery.stop();
@@ -309,6 +317,7 @@ export class Recorder implements Component {
         await this.#celery.resume();
         this.#lease.start();
         this.#state = "recording";
+        this.#watchingGateways ??= this.#gateways?.run(this.#stopping.signal);
         this.#obstacle = undefined;
         log.info("Keeping the records of jobs in {place}", { place: store.place });
         return;
