@@ -2,8 +2,9 @@
  * Fault runs: programs that try to break what is promised, against the compiled executable and real
  * services. `deno task faults [NAME…] [--short] [--seed N] [--duration S] [--at-once N]
  * [--json] [--list]`; all
- * scenarios unless some are named. Ends with 1 when one of them failed.
+ * scenarios unless some are named. Ends with 1 when a promise was broken.
  */
+import { availableParallelism, loadavg } from "node:os";
 import { parseArgs } from "node:util";
 import type { Scenario } from "./faults/scenario.ts";
 import { SCENARIOS } from "./faults/scenarios.ts";
@@ -58,7 +59,11 @@ const chosen: readonly Scenario[] = positionals.length === 0
   ? SCENARIOS
   : SCENARIOS.filter(({ name }) => positionals.includes(name));
 
-if (!values.json) console.log(`seed ${seed}`);
+const [busy = 0] = loadavg();
+if (!values.json) {
+  // What else runs on the machine decides how soon things are well again.
+  console.log(`seed ${seed}; ${availableParallelism()} processors, load ${busy.toFixed(1)}`);
+}
 const startedAt = performance.now();
 const verdicts = await runScenarios(chosen, atOnce, {
   seed,

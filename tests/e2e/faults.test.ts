@@ -11,7 +11,6 @@ const CHOSEN: readonly string[] = [
   "broker-kill",
   "node-kill",
   "all-in-one-kill",
-  "node-term",
   "confirm-cut",
 ];
 
