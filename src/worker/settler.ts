@@ -160,7 +160,11 @@ export class Settler {
   #retry(settled: Settled, { pauseMs, error }: Extract<Settlement, { kind: "retry" }>): void {
     const { delivery, task, job } = settled;
     const dueAt = this.#options.clock.now() + pauseMs;
-    const headers = { retries: (task?.retries ?? 0) + 1 };
+    const headers = {
+      retries: (task?.retries ?? 0) + 1,
+      // Whoever ran it before may have published its retry.
+      ...(delivery.redelivered ? { [COX.again]: true } : {}),
+    };
     if (task?.isOurs === false) this.#tellRetrying(settled, error);
     this.#keep(
       async () => {
@@ -182,7 +186,7 @@ export class Settler {
   #publishLater(
     settled: Settled,
     pauseMs: number,
-    headers: Readonly<Record<string, string | number>>,
+    headers: Readonly<Record<string, string | number | boolean>>,
     events?: () => readonly JobEvent[],
   ): void {
     const publish = () => this.#again(settled, headers, events);
@@ -197,7 +201,7 @@ export class Settler {
    */
   #again(
     settled: Settled,
-    headers: Readonly<Record<string, string | number>>,
+    headers: Readonly<Record<string, string | number | boolean>>,
     events: () => readonly JobEvent[] = () => [],
   ): void {
     const { delivery, task } = settled;
@@ -335,7 +339,7 @@ export class Settler {
   #publishAgain(
     delivery: Delivery,
     task: ReceivedTask | undefined,
-    headers: Readonly<Record<string, number | string>>,
+    headers: Readonly<Record<string, string | number | boolean>>,
   ): Promise<void> {
     const expiresAt = task?.kind === "call" ? task.expiresAt : undefined;
     const leftMs = expiresAt === undefined ? undefined : expiresAt - this.#options.clock.now();

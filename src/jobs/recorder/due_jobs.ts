@@ -177,7 +177,9 @@ export class DueJobs implements PatientLoop {
       node: this.#options.node,
       version: VERSION,
     });
-    if (!this.#uncertain.has(job.id)) return message;
+    // Of a run again: whoever ran it before may have kept the retry himself, and published it.
+    const mayBeThere = job.state === "retrying" && job.redelivered;
+    if (!mayBeThere && !this.#uncertain.has(job.id)) return message;
     const { properties } = message;
     const headers = { ...properties.headers, [COX.again]: true };
     return { ...message, properties: { ...properties, headers } };

@@ -58,6 +58,32 @@ test("a retry is published as the next attempt", async () => {
   expect(await scene.reached(first.id, "queued")).toMatchObject({ attempt: 2 });
 });
 
+test("a retry of a run again is marked: the first run may have had it published", async () => {
+  await using scene = await RecorderScene.start();
+  const { queue, deliveries } = await scene.worker();
+  const retryOf = (redelivered: boolean) => {
+    const first = scheduled(queue, 0);
+    const { kind: _kind, outcome: _outcome, settles: _settles, ...base } = outcome(first);
+    return {
+      ...base,
+      kind: "retrying",
+      error: { type: "Error", message: "no" },
+      dueAt: Date.now(),
+      request: first.request,
+      run: { node: "w", startedAt: Date.now(), redelivered },
+    } as const;
+  };
+  const [once, again] = [retryOf(false), retryOf(true)];
+  await scene.tell(once, again);
+  await until("both are published", () => deliveries.length === 2);
+  const marks = new Map(deliveries.map(({ message: { properties: { headers } } }) => [
+    headers?.id,
+    headers?.[COX.again],
+  ]));
+  expect(marks.get(once.id)).toBeUndefined();
+  expect(marks.get(again.id)).toBe(true);
+});
+
 test("jobs are published in the order in which they are due, each once", async () => {
   await using scene = await RecorderScene.start();
   const { queue, deliveries } = await scene.worker();
