@@ -4,8 +4,14 @@ import { parseDuration } from "../lifecycle/duration.ts";
 import type { Duration } from "./options.ts";
 import { currentAttempt } from "./running_attempt.ts";
 
+/** What the device is kept busy for at most. */
+const MAX_REPLY_MS = 5 * 60_000;
+
 export interface SendOptions {
-  /** Wait for the device's next line so long after the command was written, such as "2s". */
+  /**
+   * Wait for the device's next line so long after the command was written, such as "2s", at most "5m".
+   * Meanwhile nobody else's command reaches the device.
+   */
   readonly reply?: Duration;
 }
 
@@ -42,7 +48,7 @@ async function send(id: string, line: string, options: SendOptions = {}) {
   const { reply } = options;
   const request = {
     id: String(id),
-    ...(reply === undefined ? {} : { replyMs: parseDuration(String(reply)) }),
+    ...(reply === undefined ? {} : { replyMs: parseDuration(String(reply), MAX_REPLY_MS) }),
   };
   const { text, base64 } = await attempt.services.ask(
     "devices.send",

@@ -7,7 +7,7 @@ import type { Exchanges } from "../../src/messages/exchanges.ts";
 import type { Queues } from "../../src/messages/queues.ts";
 import type { KnownTask } from "../../src/nodes/announcement.ts";
 import type { KnownNode } from "../../src/nodes/roster.ts";
-import type { DeviceList } from "../../src/devices/devices.ts";
+import type { DeviceCommands, DeviceList } from "../../src/devices/devices.ts";
 import type { Channels } from "../../src/pubsub/channels.ts";
 import type { DeviceStore } from "../../src/store/device_store.ts";
 import type { Clock } from "../../src/lifecycle/clock.ts";
@@ -79,6 +79,7 @@ export interface FrontSettings {
   /** Default: there are no such routes. */
   readonly channels?: Channels;
   readonly devices?: DeviceList;
+  readonly deviceCommands?: DeviceCommands;
   readonly deviceRecords?: DeviceStore;
 }
 
@@ -123,6 +124,7 @@ export function front(settings: FrontSettings = {}): Front {
     queues: settings.queues ?? NO_QUEUES,
     ...(settings.channels === undefined ? {} : { channels: settings.channels }),
     ...(settings.devices === undefined ? {} : { devices: settings.devices }),
+    ...(settings.deviceCommands === undefined ? {} : { deviceCommands: settings.deviceCommands }),
     ...(settings.deviceRecords === undefined ? {} : { deviceRecords: settings.deviceRecords }),
     options: {
       host: "127.0.0.1",

@@ -16,7 +16,12 @@ export interface DeviceCommandRoutes {
   readonly fail: Fail;
 }
 
-const Query = v.object({ reply: v.exactOptional(Duration) });
+/** Meanwhile nobody else's command reaches the device. */
+const MAX_REPLY_MS = 5 * 60_000;
+const REPLY = "expected a duration above zero and up to 5m, such as 500ms, 3s or 2m";
+const Query = v.object({
+  reply: v.exactOptional(v.pipe(Duration, v.maxValue(MAX_REPLY_MS, REPLY))),
+});
 
 const BODY = 'expected a JSON object with a text and nothing else, such as {"cmd": "recalibrate"}';
 const Body = v.strictObject({ cmd: v.string() });
