@@ -22,7 +22,8 @@ export function endingProblem(task: string, ending: Failure, exposeErrors: boole
       return {
         name: "timed-out",
         detail: `Task ${name} ran past its limit${limit(ending.limitMs)} and was stopped`,
-        members: { ...members, limitMs: ending.limitMs },
+        // A Celery worker does not tell its soft limit.
+        members: ending.limitMs > 0 ? { ...members, limitMs: ending.limitMs } : members,
       };
     case "expired":
       return {

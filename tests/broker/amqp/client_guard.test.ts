@@ -96,3 +96,12 @@ test("what does not fit into 64 bits is refused", () => {
   expect(() => roundTrip(2n ** 63n)).toThrow(RangeError);
   expect(() => roundTrip(-(2n ** 63n) - 1n)).toThrow(RangeError);
 });
+
+test("whole numbers have types that Celery's client reads as such: never the 16-bit one", () => {
+  for (const value of [0, 1, 127, 128, 255, 256, 32_767, 32_768, 2 ** 31 - 1, -1, -129, 2 ** 40]) {
+    const view = new AMQPView(new ArrayBuffer(64));
+    view.setField(0, value);
+    // py-amqp reads "s" as a short text. https://www.rabbitmq.com/amqp-0-9-1-errata#section_3
+    expect("Il").toContain(String.fromCharCode(view.getUint8(0)));
+  }
+});
