@@ -7,7 +7,7 @@ import { getLogger } from "@logtape/logtape";
 import type { Broker } from "../broker/broker.ts";
 import { BrokerAwayError } from "../broker/errors.ts";
 import { isMarkedPaused } from "../broker/pause_marks.ts";
-import type { QueueCommand } from "../calls/wire/control_message.ts";
+import type { QueueCommand } from "../celery/control/command.ts";
 
 const log = getLogger(["coxswain", "worker"]);
 

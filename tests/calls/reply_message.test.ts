@@ -6,7 +6,8 @@ import {
   encodeStarted,
   type Reply,
 } from "../../src/calls/wire/reply_message.ts";
-import { decodeRevocation, encodeRevocation } from "../../src/calls/wire/control_message.ts";
+import { encodeRevocation } from "../../src/calls/wire/control_message.ts";
+import { decodeCommand } from "../../src/celery/control/command.ts";
 import { captured } from "../support/celery_fixtures.ts";
 import { deliveryOf } from "../support/deliveries.ts";
 
@@ -215,36 +216,14 @@ describe("decodeReply() on what a Celery worker writes", () => {
   });
 });
 
-describe("revocations", () => {
-  test("come back as they were sent", () => {
-    const message = encodeRevocation({ ids: ["a"], terminate: true });
-    expect(decodeRevocation(deliveryOf(message), "w1")).toEqual({ ids: ["a"], terminate: true });
-  });
-
-  test.each([
-    ["control_revoke", { ids: ["dddddddd-0000-0000-0000-000000000001"], terminate: false }],
-    ["control_terminate", { ids: ["dddddddd-0000-0000-0000-000000000002"], terminate: true }],
-    ["revoke_terminate", { ids: ["d00b1658-8bf2-4814-ad03-954bdf0793c1"], terminate: true }],
-    ["revoke_wait_reply", { ids: ["aaaa", "bbbb"], terminate: false }],
-    ["inspect_ping", undefined],
-  ])("of Celery are read: %s", (scenario, expected) => {
-    const row = captured("control").find((row) => row.scenario === scenario)!;
-    expect(decodeRevocation(row.delivery, "w1")).toEqual(expected!);
-  });
-
-  test("for another node, and garbage, mean nothing", () => {
-    const row = (text: string) =>
-      deliveryOf({
-        exchange: "",
-        routingKey: "",
-        properties: {},
-        body: new TextEncoder().encode(text),
-      });
-    const revoke = { method: "revoke", arguments: { task_id: "a" } };
-    const other = JSON.stringify({ ...revoke, destination: ["other"] });
-    expect(decodeRevocation(row(other), "w1")).toBeUndefined();
-    for (const text of ["", "7", "null", '{"method":"revoke"}', "pickle"]) {
-      expect(decodeRevocation(row(text), "w1")).toBeUndefined();
-    }
+test("revocations are what a Celery client sends", () => {
+  expect(decodeCommand(deliveryOf(encodeRevocation({ ids: ["a"], terminate: true })))).toEqual({
+    kind: "command",
+    command: {
+      method: "revoke",
+      args: { task_id: ["a"], terminate: true, signal: "SIGTERM" },
+      destination: [],
+      clock: 0,
+    },
   });
 });

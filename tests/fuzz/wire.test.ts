@@ -6,7 +6,7 @@ import { expect, test } from "bun:test";
 import { deflateSync } from "node:zlib";
 import fc from "fast-check";
 import { decompress, InflateError } from "../../src/calls/wire/compression.ts";
-import { decodeQueueCommand, decodeRevocation } from "../../src/calls/wire/control_message.ts";
+import { decodeCommand, isFor, isOver, ownQueueCommand } from "../../src/celery/control/command.ts";
 import { elementTexts, isNestedDeeper } from "../../src/calls/wire/json_elements.ts";
 import { decodeReply } from "../../src/calls/wire/reply_message.ts";
 import { deadLetter, decodeTask, republished } from "../../src/calls/wire/task_message.ts";
@@ -136,9 +136,14 @@ test("control messages are commands or nothing", () => {
   holds(
     fc.oneof(anyDelivery, commands),
     (given) => {
-      const revocation = decodeRevocation(given, "node");
-      for (const id of revocation?.ids ?? []) expect(id).toBeString();
-      decodeQueueCommand(given, "node");
+      const decoded = decodeCommand(given);
+      if (decoded.kind === "malformed") return expect(decoded.reason).toBeString();
+      const { command } = decoded;
+      expect(command.method).toBeString();
+      for (const name of command.destination) expect(name).toBeString();
+      isOver(command, 0);
+      isFor(command, "node");
+      ownQueueCommand(command);
     },
     1_000,
     [DEEP],

@@ -19,7 +19,7 @@ interface Row {
 }
 
 /** All captured messages of one kind, in the order of their scenarios. */
-export function captured(kind: "task" | "result" | "control"): readonly Captured[] {
+export function captured(kind: "task" | "result"): readonly Captured[] {
   const { pathname: file } = new URL(`../fixtures/celery/${kind}_messages.json`, import.meta.url);
   const rows: Row[] = JSON.parse(readFileSync(file, "utf8"));
   return rows.map(({ scenario, properties, headers, bodyEncoding, body, routingKey }) => ({

@@ -1,6 +1,7 @@
 /** The failure rule of consumed messages, and the small parts around it. */
 import { describe, expect, test } from "bun:test";
-import { decodeQueueCommand, encodeQueueCommand } from "../../src/calls/wire/control_message.ts";
+import { encodeQueueCommand } from "../../src/calls/wire/control_message.ts";
+import { decodeCommand, ownQueueCommand } from "../../src/celery/control/command.ts";
 import type { AttemptEnd } from "../../src/isolates/attempt.ts";
 import { describeConsumer } from "../../src/tasks/consumer.ts";
 import { type Consumed, remember } from "../../src/worker/consumed.ts";
@@ -111,8 +112,10 @@ test("Rate tells the last ten seconds, and all there was", () => {
 });
 
 describe("a command to pause a queue", () => {
-  const read = (message: Parameters<typeof deliveryOf>[0]) =>
-    decodeQueueCommand(deliveryOf(message), "node-1");
+  const read = (message: Parameters<typeof deliveryOf>[0]) => {
+    const decoded = decodeCommand(deliveryOf(message));
+    return decoded.kind === "command" ? ownQueueCommand(decoded.command) : undefined;
+  };
   const from = (command: object) =>
     read({
       ...encodeQueueCommand("q", true),
@@ -128,18 +131,18 @@ describe("a command to pause a queue", () => {
     expect(read(encodeQueueCommand("q", false))?.isPaused).toBe(false);
   });
 
-  test("is read from Celery's own tools, for all or for this worker", () => {
-    const command = { method: "cancel_consumer", arguments: { queue: "q" }, destination: null };
-    expect(from(command)).toEqual({ queue: "q", isPaused: true, isRemembered: false });
-    expect(from({ ...command, method: "add_consumer" })?.isPaused).toBe(false);
-    expect(from({ ...command, destination: ["node-1"] })?.isPaused).toBe(true);
-    expect(from({ ...command, destination: ["w1@elsewhere"] })).toBeUndefined();
-  });
-
-  test("passes over what is none", () => {
-    expect(from({ method: "ping", arguments: {} })).toBeUndefined();
-    expect(from({ method: "cancel_consumer", arguments: { queue: 7 } })).toBeUndefined();
-    expect(from({ method: "cancel_consumer" })).toBeUndefined();
+  test("passes over what is none, Celery's own among it", () => {
+    const ours = {
+      method: "cancel_consumer",
+      arguments: { queue: "q" },
+      destination: ["cox.workers"],
+    };
+    expect(from(ours)).toBeDefined();
+    expect(from({ ...ours, destination: null })).toBeUndefined();
+    expect(from({ ...ours, destination: ["w1@elsewhere"] })).toBeUndefined();
+    expect(from({ ...ours, method: "ping" })).toBeUndefined();
+    expect(from({ ...ours, arguments: { queue: 7 } })).toBeUndefined();
+    expect(from({ ...ours, arguments: undefined })).toBeUndefined();
     expect(from([1])).toBeUndefined();
   });
 });

@@ -1,6 +1,7 @@
 /**
- * Celery's remote control on the exchange `celery.pidbox`: here `revoke`, and `cancel_consumer` and
- * `add_consumer`, which pause and resume a queue.
+ * What we ask of workers over Celery's remote control, on the exchange `celery.pidbox`: here `revoke`,
+ * and `cancel_consumer` and `add_consumer`, which pause and resume a queue. How a worker reads commands
+ * is src/celery/control.
  * https://docs.celeryq.dev/en/stable/userguide/workers.html#revoke-revoking-tasks
  * https://docs.celeryq.dev/en/stable/userguide/workers.html#queues-adding-consumers
  */
@@ -87,66 +88,15 @@ export function decodeTaskQueryAnswer({ message }: Delivery): TaskQueryAnswer | 
   return { ticket: typeof ticket === "string" ? ticket : undefined, places };
 }
 
-/** Take nothing more from a queue, or take from it again. */
-export interface QueueCommand {
-  readonly queue: string;
-  readonly isPaused: boolean;
-  /** It was said by our own: the broker remembers it, and whoever hears this may look it up. */
-  readonly isRemembered: boolean;
-}
-
 /**
  * Where commands go that are for our workers alone: a Celery worker that is told to add a consumer
  * takes from that queue whether it did so before or not.
  */
-const OUR_WORKERS = "cox.workers";
+export const OUR_WORKERS = "cox.workers";
 
 /** Tells all workers of ours that a queue was paused or resumed. */
 export function encodeQueueCommand(queue: string, isPaused: boolean): Message {
   return commandMessage(isPaused ? "cancel_consumer" : "add_consumer", { queue }, [OUR_WORKERS]);
-}
-
-/** Reads a command; undefined for all that is not one of these for every worker or this one. */
-export function decodeQueueCommand(delivery: Delivery, node: string): QueueCommand | undefined {
-  const command = decodeCommand(delivery, [node, OUR_WORKERS]);
-  if (command?.method !== "cancel_consumer" && command?.method !== "add_consumer") return undefined;
-  const { queue } = command.args;
-  if (typeof queue !== "string") return undefined;
-  return {
-    queue,
-    isPaused: command.method === "cancel_consumer",
-    isRemembered: command.destination.includes(OUR_WORKERS),
-  };
-}
-
-/** Reads a command; undefined for all that is not a revocation for every worker or this one. */
-export function decodeRevocation(delivery: Delivery, node: string): Revocation | undefined {
-  const command = decodeCommand(delivery, [node]);
-  if (command?.method !== "revoke" && command?.method !== "terminate") return undefined;
-  const { task_id: ids, terminate } = command.args;
-  return {
-    ids: (Array.isArray(ids) ? ids : [ids]).filter((id): id is string => typeof id === "string"),
-    terminate: terminate === true || command.method === "terminate",
-  };
-}
-
-interface Command {
-  readonly method: unknown;
-  readonly args: Readonly<Record<string, unknown>>;
-  /** Empty: it is for every worker. */
-  readonly destination: readonly unknown[];
-}
-
-/** Undefined for all that is not a command, or one for others. */
-function decodeCommand(delivery: Delivery, names: readonly string[]): Command | undefined {
-  const command = jsonOf(delivery.message);
-  if (!isRecord(command)) return undefined;
-  const { method, arguments: args } = command;
-  const destination: readonly unknown[] = Array.isArray(command.destination)
-    ? command.destination
-    : [];
-  const isForUs = destination.length === 0 || names.some((name) => destination.includes(name));
-  return isForUs && isRecord(args) ? { method, args, destination } : undefined;
 }
 
 /** Undefined for all that is not JSON. */

@@ -5,6 +5,7 @@
  */
 import type { Delivery, Message } from "../../broker/message.ts";
 import { CONTROL_REPLY_EXCHANGE } from "../../broker/topology.ts";
+import { OUR_WORKERS } from "../../calls/wire/control_message.ts";
 import { JSON_TYPE } from "../../calls/wire/names.ts";
 import { matchesName, type NamePattern } from "./name_pattern.ts";
 
@@ -94,6 +95,23 @@ export function isFor(
 ): boolean {
   if (destination.length > 0) return [name, ...others].some((one) => destination.includes(one));
   return pattern === undefined || matchesName(name, pattern);
+}
+
+/** Take nothing more from a queue, or take from it again. */
+export interface QueueCommand {
+  readonly queue: string;
+  readonly isPaused: boolean;
+  /** It was said by our own: the broker remembers it, and whoever hears this may look it up. */
+  readonly isRemembered: boolean;
+}
+
+/** What our own nodes say to all workers of ours; undefined for every other command. */
+export function ownQueueCommand(
+  { method, args: { queue }, destination }: ControlCommand,
+): QueueCommand | undefined {
+  if (method !== "cancel_consumer" && method !== "add_consumer") return undefined;
+  if (typeof queue !== "string" || !destination.includes(OUR_WORKERS)) return undefined;
+  return { queue, isPaused: method === "cancel_consumer", isRemembered: true };
 }
 
 /** Whether nobody waits for its answer any more. */

@@ -8,10 +8,17 @@ import type { Broker, ExchangeSpec, PrivateQueue } from "../../broker/broker.ts"
 import { BrokerAwayError, DeclarationError, PublishRefusedError } from "../../broker/errors.ts";
 import type { Delivery } from "../../broker/message.ts";
 import { CONTROL_EXCHANGE, CONTROL_REPLY_EXCHANGE } from "../../broker/topology.ts";
-import { decodeQueueCommand, type QueueCommand } from "../../calls/wire/control_message.ts";
 import { type Clock, systemClock } from "../../lifecycle/clock.ts";
 import type { LogicalClock } from "../logical_clock.ts";
-import { type ControlCommand, decodeCommand, encodeAnswer, isFor, isOver } from "./command.ts";
+import {
+  type ControlCommand,
+  decodeCommand,
+  encodeAnswer,
+  isFor,
+  isOver,
+  ownQueueCommand,
+  type QueueCommand,
+} from "./command.ts";
 import { answer, answerJson, NO_ANSWER } from "./methods.ts";
 import { NamePatternError } from "./name_pattern.ts";
 import type { ControlPanel } from "./panel.ts";
@@ -80,8 +87,8 @@ export class ControlListener {
     }
     const { command } = decoded;
     logicalClock.adjust(command.clock);
-    const ours = decodeQueueCommand(delivery, node);
-    if (ours?.isRemembered) return steer(ours);
+    const ours = ownQueueCommand(command);
+    if (ours !== undefined) return steer(ours);
     try {
       if (!isFor(command, panel.name, [node])) return;
     } catch (error) {

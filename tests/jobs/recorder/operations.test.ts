@@ -1,7 +1,7 @@
 /** What operators do to jobs, and what comes of it. */
 import { expect, test } from "bun:test";
 import { CONTROL_EXCHANGE } from "../../../src/broker/topology.ts";
-import { decodeRevocation } from "../../../src/calls/wire/control_message.ts";
+import { decodeCommand } from "../../../src/celery/control/command.ts";
 import { JobOperations } from "../../../src/jobs/operations.ts";
 import { askCancelledIds, askRecorder } from "../../../src/jobs/questions.ts";
 import { newId } from "../../../src/platform/ids.ts";
@@ -20,7 +20,9 @@ async function stage() {
   const revoked: string[] = [];
   const loop = (async () => {
     for await (const delivery of control) {
-      revoked.push(...decodeRevocation(delivery, "any")?.ids ?? []);
+      const decoded = decodeCommand(delivery);
+      if (decoded.kind !== "command" || decoded.command.method !== "revoke") continue;
+      revoked.push(...[decoded.command.args["task_id"]].flat().map(String));
     }
   })();
   return {
