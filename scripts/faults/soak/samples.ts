@@ -29,7 +29,13 @@ const NOISE: Readonly<Record<Figure, number>> = {
 };
 
 /**
- * Compares medians of the time right after the warm-up with those of the end, each a sixth of the rest.
+ * Where in the sorted samples a figure is read: memory low, since what the collector has yet to collect
+ * is no growth; a leak lifts its floor too.
+ */
+const QUANTILES: Readonly<Record<Figure, number>> = { rssBytes: 0.25, handles: 0.5, threads: 0.5 };
+
+/**
+ * Compares the time right after the warm-up with the end, each a sixth of the rest.
  * Only processes that lived all the while are compared. Less at the end is fine.
  */
 export function growth(samples: readonly Sample[], warmMs: number): readonly Growth[] {
@@ -41,17 +47,17 @@ export function growth(samples: readonly Sample[], warmMs: number): readonly Gro
     const lived = own.some(({ atMs }) => atMs <= warmMs) && first.length > 0 && last.length > 0;
     if (!lived) return [];
     return FIGURES.map((figure) => {
-      const warm = median(first.map((sample) => sample[figure]));
-      const end = median(last.map((sample) => sample[figure]));
+      const warm = quantile(first.map((sample) => sample[figure]), QUANTILES[figure]);
+      const end = quantile(last.map((sample) => sample[figure]), QUANTILES[figure]);
       const isLevel = end <= warm + Math.max(warm * SHARE, NOISE[figure]);
       return { node: own[0]?.node ?? "", figure, warm, end, isLevel };
     });
   });
 }
 
-function median(numbers: readonly number[]): number {
+function quantile(numbers: readonly number[], share: number): number {
   const sorted = numbers.toSorted((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)] ?? 0;
+  return sorted[Math.floor(sorted.length * share)] ?? 0;
 }
 
 /** A figure for a reader. */
