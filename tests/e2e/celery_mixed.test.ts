@@ -12,17 +12,25 @@ test(
   "a task that the other kind of worker draws reaches its own, or is told and kept",
   async () => {
     const rabbit = await sharedRabbitMq();
-    const celery = {
-      url: celeryVhost(rabbit, "celery-mixed"),
-      // It declares the queue with our arguments.
-      env: { CELERY_OURS: "mixed" },
-      settings: { task_default_queue: "mixed" },
-    };
-    const broker = ["--amqp-url", celery.url];
+    const url = celeryVhost(rabbit, "celery-mixed");
+    const celery = { url, settings: { task_default_queue: "mixed" } };
+    // Celery declares its queues without arguments; a policy gives this one its dead letters all the same.
+    const policy = JSON.stringify({ "dead-letter-exchange": "cox.dead" });
+    rabbit.ctl(
+      "set_policy",
+      "-p",
+      "celery-mixed",
+      "dead",
+      "^mixed$",
+      policy,
+      "--apply-to",
+      "queues",
+    );
+    const broker = ["--amqp-url", url];
     await using front = await startNode(["serve", "--port", "0", ...broker]);
     await using worker = await startNode(
       ["work", ...broker, "--tasks", TASKS, "--isolates", "1"]
-        .concat("--queues", "mixed,ours", "--plain-queues", "ours"),
+        .concat("--queues", "mixed,ours", "--plain-queues", "mixed,ours"),
     );
     await using theirs = await startCeleryWorker({ ...celery, queues: ["mixed"] });
 
@@ -65,7 +73,13 @@ emit(**outcome(first, 60))
 emit(**outcome(app.send_task("tasks.add", args=(2, 3), queue=legacy, routing_key="app", priority=5)))
 # Ours, which it is not to declare.
 ours = Queue("celery-ours", no_declare=True)
-emit(**outcome(app.send_task("tasks.add", args=(3, 4), queue=ours)))`,
+emit(**outcome(app.send_task("tasks.add", args=(3, 4), queue=ours)))
+# The same, declared as ours is.
+alike = Queue(
+    "celery-ours",
+    queue_arguments={"x-dead-letter-exchange": "cox.dead", "x-max-priority": 10},
+)
+emit(**outcome(app.send_task("tasks.add", args=(4, 5), queue=alike)))`,
     { url },
   );
   await until(
@@ -80,6 +94,7 @@ emit(**outcome(app.send_task("tasks.add", args=(3, 4), queue=ours)))`,
     { value: 3, state: "SUCCESS" },
     { value: 5, state: "SUCCESS" },
     { value: 7, state: "SUCCESS" },
+    { value: 9, state: "SUCCESS" },
   ]);
   const warnings = worker.log.split("\n").filter((line) =>
     line.includes('"WARN"') && line.includes("exists with other arguments and is used as it is")
