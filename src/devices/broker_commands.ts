@@ -8,7 +8,13 @@ import { BrokerAwayError, PublishRefusedError } from "../broker/errors.ts";
 import { DEVICES_EXCHANGE } from "../broker/topology.ts";
 import { type Clock, systemClock } from "../lifecycle/clock.ts";
 import type { Component } from "../lifecycle/component.ts";
-import { type CommandAnswer, commandMessage, lineOfReply, readAnswer } from "./command_message.ts";
+import {
+  type CommandAnswer,
+  commandMessage,
+  lineOfReply,
+  readAnswer,
+  releaseMessage,
+} from "./command_message.ts";
 import { problemOfDeviceId } from "./device_id.ts";
 import type { CommandEnding, DeviceCommands, LiveDevice, SendOptions } from "./devices.ts";
 import { problemOfLine } from "./framing.ts";
@@ -125,10 +131,21 @@ export class BrokerCommands implements Component, DeviceCommands {
       // The answer may be here before the broker has confirmed the question.
       const first = await Promise.race([waited, published, aborted.promise]);
       return first === "under way" ? await Promise.race([waited, aborted.promise]) : first;
+    } catch (error) {
+      // So that the device is free for others.
+      if (signal?.aborted) this.#release(id, { queue: queue.name, correlationId });
+      throw error;
     } finally {
       signal?.removeEventListener("abort", onAbort);
       this.#pending.get(correlationId)?.resolve({ kind: "lost", message: "given up" });
     }
+  }
+
+  #release(id: string, answerTo: { readonly queue: string; readonly correlationId: string }): void {
+    this.#options.broker.publish(releaseMessage(id, answerTo)).catch((error: unknown) => {
+      // With the broker away the node that holds the device waits in vain, and then goes on.
+      if (!(error instanceof BrokerAwayError || error instanceof PublishRefusedError)) throw error;
+    });
   }
 
   /** The queue of answers, or why there is none. */

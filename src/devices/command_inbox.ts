@@ -66,6 +66,10 @@ export class CommandInbox {
       });
       return delivery.ack();
     }
+    if (received.kind === "release") {
+      this.#options.find(received.id)?.release(keyOf(received.answerTo));
+      return delivery.ack();
+    }
     const verdict = this.#judge(received);
     switch (verdict.kind) {
       case "silent":
@@ -103,6 +107,7 @@ export class CommandInbox {
     const { cmd, replyMs }: Command = received.command;
     this.#held += 1;
     session.send({
+      key: received.answerTo === undefined ? "" : keyOf(received.answerTo),
       bytes: bytesOfLine(cmd),
       ...(replyMs === undefined ? {} : { replyMs }),
       handled: () => {
@@ -121,6 +126,11 @@ export class CommandInbox {
       log.debug("An answer was not told: {reason}", { device: id, reason: error.message });
     });
   }
+}
+
+/** Names a command at the session that has it. */
+function keyOf({ queue, correlationId }: NonNullable<ReceivedCommand["answerTo"]>): string {
+  return `${correlationId} ${queue}`;
 }
 
 function answerOf(ending: SessionEnding): CommandAnswer["ending"] {

@@ -26,11 +26,22 @@ export type Command = v.InferOutput<typeof CommandShape>;
 
 /** A command as the node that holds its device gets it. */
 export interface ReceivedCommand {
+  readonly kind: "command";
   readonly id: string;
   readonly command: Command;
   /** Where the answer goes, and how it is told apart; absent: nobody wants it. */
   readonly answerTo?: { readonly queue: string; readonly correlationId: string };
 }
+
+/** Whoever sent a command wants its end no more. */
+export interface ReceivedRelease {
+  readonly kind: "release";
+  readonly id: string;
+  readonly answerTo: { readonly queue: string; readonly correlationId: string };
+}
+
+/** AMQP's `type` of a release; commands have none. */
+const RELEASE = "release";
 
 const AnswerShape = v.object({
   node: Name,
@@ -76,14 +87,32 @@ export function commandMessage(
   };
 }
 
-/** Undefined for what is no command: anybody may publish on the exchange. */
+/** Says that nobody waits for a command any more: it follows the command on its way. */
+export function releaseMessage(
+  id: string,
+  { queue, correlationId }: { readonly queue: string; readonly correlationId: string },
+): Message {
+  return {
+    exchange: DEVICES_EXCHANGE.name,
+    routingKey: id,
+    properties: { type: RELEASE, replyTo: queue, correlationId },
+    body: new Uint8Array(),
+  };
+}
+
+/** Undefined for what is none of ours: anybody may publish on the exchange. */
 export function readCommand(
   { routingKey, properties, body }: Message,
-): ReceivedCommand | undefined {
+): ReceivedCommand | ReceivedRelease | undefined {
+  const { replyTo, correlationId, type } = properties;
+  if (type === RELEASE) {
+    if (replyTo === undefined || correlationId === undefined) return undefined;
+    return { kind: "release", id: routingKey, answerTo: { queue: replyTo, correlationId } };
+  }
   const command = parse(CommandShape, body);
   if (command === undefined) return undefined;
-  const { replyTo, correlationId } = properties;
   return {
+    kind: "command",
     id: routingKey,
     command,
     ...(replyTo === undefined || correlationId === undefined

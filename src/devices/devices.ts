@@ -29,7 +29,7 @@ export interface SendOptions {
    * Default: written is enough.
    */
   readonly replyMs?: number;
-  /** Ends the waiting, not the command. */
+  /** Ends the waiting: a command that was not written yet never is. */
   readonly signal?: AbortSignal;
 }
 

@@ -21,6 +21,8 @@ export type SessionEnding =
   | { readonly kind: "lost"; readonly why: string };
 
 export interface SessionCommand {
+  /** Names it, for `release`; "" where nobody will. */
+  readonly key: string;
   readonly bytes: Uint8Array;
   /** Absent: written is enough. */
   readonly replyMs?: number;
@@ -176,6 +178,20 @@ export class Session implements TcpReader {
       }),
     };
     commands.waiting.push(entry);
+  }
+
+  /** Nobody waits for a command any more: one that was written ends, one that waits is never written. */
+  release(key: string): void {
+    const commands = this.#commands;
+    if (commands === undefined || key === "") return;
+    if (commands.current?.isWritten === true && commands.current.command.key === key) {
+      return this.#finish(commands, { kind: "no-reply" });
+    }
+    const place = commands.waiting.findIndex(({ command }) => command.key === key);
+    const [released] = place === -1 ? [] : commands.waiting.splice(place, 1);
+    if (released === undefined) return;
+    this.#host.deadlines.cancel(released.deadline);
+    finish(released.command, { kind: "busy", why: "whoever sent it waits no more" });
   }
 
   #line(line: Uint8Array): void {

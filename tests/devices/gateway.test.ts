@@ -184,7 +184,7 @@ describe("commands", () => {
     expect(b.commands.pending).toBe(0);
   });
 
-  test("whoever gives up waiting is let go, and the command is not", async () => {
+  test("whoever gives up waiting is let go, and the device is free for others", async () => {
     await using a = await DeviceNode.start(await connect(), "a");
     using device = await a.device();
     const gone = new AbortController();
@@ -193,6 +193,8 @@ describe("commands", () => {
     gone.abort(new Error("no more"));
     expect(await sent.catch((error: unknown) => String(error))).toBe("Error: no more");
     expect(a.commands.pending).toBe(0);
+    // The device is free at once.
+    expect((await a.devices.send(device.address, "y")).kind).toBe("written");
   });
 
   test("what waits when this node stops is told so", async () => {

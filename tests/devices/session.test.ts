@@ -70,6 +70,23 @@ describe("a session's commands", () => {
     expect(scene.endings.get("c16")).toEqual(["handled", "busy"]);
   });
 
+  test("one that nobody waits for makes room: written, it ends; waiting, it is never written", () => {
+    const scene = new SessionScene();
+    scene.send("slow", 60_000);
+    scene.send("waits", 60_000);
+    scene.send("next");
+    scene.session.release("nobody's");
+    scene.session.release("waits");
+    expect(scene.endings.get("waits")).toEqual(["handled", "busy"]);
+    scene.session.release("slow");
+    expect(scene.endings.get("slow")).toEqual(["handled", "no-reply"]);
+    expect(scene.written).toEqual(["slow", "next"]);
+    scene.session.release("next");
+    expect(scene.endings.get("next")).toEqual(["handled", "written"]);
+    scene.session.closed(false);
+    expect(scene.clock.timers).toBe(0);
+  });
+
   test("one that waits too long for others was not written, and says so", () => {
     const scene = new SessionScene();
     scene.send("slow", 60_000);
@@ -137,6 +154,7 @@ describe("a session's commands", () => {
       fc.record({ kind: fc.constant("wait" as const), ms: fc.constantFrom(1, 900, 4_000) }),
       fc.record({ kind: fc.constant("room" as const), bytes: fc.nat({ max: 9 }) }),
       fc.record({ kind: fc.constant("read" as const) }),
+      fc.record({ kind: fc.constant("release" as const), back: fc.nat({ max: 3 }) }),
       fc.record({ kind: fc.constant("end" as const) }),
     );
     fc.assert(fc.property(fc.array(step, { maxLength: 80 }), (steps) => {
@@ -155,6 +173,9 @@ describe("a session's commands", () => {
             break;
           case "room":
             scene.connection.room = step.bytes;
+            break;
+          case "release":
+            scene.session.release(`c${sent - 1 - step.back}`);
             break;
           case "read":
             scene.reads();

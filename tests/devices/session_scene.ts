@@ -80,6 +80,7 @@ export class SessionScene implements SessionHost {
     const told: (SessionEnding["kind"] | "handled")[] = [];
     this.endings.set(cmd, told);
     this.session.send({
+      key: cmd,
       bytes: bytesOfLine(cmd),
       ...(replyMs === undefined ? {} : { replyMs }),
       handled: () => told.push("handled"),

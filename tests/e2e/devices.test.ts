@@ -110,6 +110,17 @@ describe("two fronts on RabbitMQ", () => {
     using device = await online(a, "silent", b);
     const silent = await command(b, "silent", "x", "?reply=100ms");
     expect([silent.status, silent.type]).toEqual([504, "/problems/no-reply"]);
+    // A client that gives up leaves the device free for others.
+    const gone = new AbortController();
+    const left = fetch(`${b.url}/devices/silent/commands?reply=60s`, {
+      method: "POST",
+      body: '{"cmd":"long"}',
+      signal: gone.signal,
+    }).catch(() => "gone");
+    await until("it was asked", () => device.lines.includes("long"));
+    gone.abort();
+    expect(await left).toBe("gone");
+    expect(await command(b, "silent", "next")).toMatchObject({ status: 200 });
     device.socket.end();
     await until("b knows", async () => await nodeOf(b, "silent") === undefined);
     expect((await command(b, "silent", "x")).status).toBe(404);

@@ -37,14 +37,22 @@ const CMD = JSON.stringify({ cmd: "recalibrate" });
 describe("POST /devices/{id}/commands", () => {
   test("sends the text to the device of the path", async () => {
     const { response, sent } = await post("/devices/127.0.0.1:50312/commands", CMD);
-    expect(sent).toEqual([{ id: "127.0.0.1:50312", cmd: "recalibrate", options: {} }]);
+    expect(sent).toEqual([{
+      id: "127.0.0.1:50312",
+      cmd: "recalibrate",
+      options: { signal: expect.any(AbortSignal) },
+    }]);
     expect([response.status, await response.json()]).toEqual([
       200,
       { id: "127.0.0.1:50312", node: "a" },
     ]);
     const encoded = await post("/devices/a%2Fb%3Fc/commands?reply=2s", CMD);
     expect(encoded.sent).toEqual([
-      { id: "a/b?c", cmd: "recalibrate", options: { replyMs: 2_000 } },
+      {
+        id: "a/b?c",
+        cmd: "recalibrate",
+        options: { replyMs: 2_000, signal: expect.any(AbortSignal) },
+      },
     ]);
   });
 

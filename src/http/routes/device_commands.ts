@@ -50,8 +50,16 @@ export function addDeviceCommandsRoute(app: Hono<AppEnv>, routes: DeviceCommandR
     const body = v.safeParse(Body, json.value);
     if (!body.success) return fail(bad(`The body is no command: ${BODY}`));
     const { reply: replyMs } = query.value;
-    const sent = devices.send(id.value, body.output.cmd, replyMs === undefined ? {} : { replyMs });
+    const { signal } = request;
+    const sent = devices.send(id.value, body.output.cmd, {
+      signal,
+      ...(replyMs === undefined ? {} : { replyMs }),
+    }).catch((error: unknown): undefined => {
+      // Its client is gone, and nobody reads the answer.
+      if (!signal.aborted) throw error;
+    });
     const ending = await patiently(c, sent);
+    if (ending === undefined) return fail({ name: "cancelled", detail: "Its client went away" });
     switch (ending.kind) {
       case "written":
         return Response.json({ id: id.value, node: ending.node });
