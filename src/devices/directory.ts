@@ -29,10 +29,13 @@ export interface HeardConnection {
 
 /** Anybody may publish on the exchange: past so many, no more are believed. */
 const MAX_DEVICES = 1_000_000;
+const MAX_NODES = 10_000;
 
 export class DeviceDirectory {
   readonly #clock: Clock;
   readonly #entries = new Map<string, Entry>();
+  /** Which start of a node told of its devices last. */
+  readonly #startOf = new Map<string, string>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -82,12 +85,17 @@ export class DeviceDirectory {
       if (!isLater) continue;
       this.#put(id, { address, node, nodeStartedAt, epoch, revision: 0, connectedAt, seenAt });
     }
+    // A look at all devices for each thousand that are told would be a square.
+    if (this.#startOf.get(node) === nodeStartedAt) return;
+    if (this.#startOf.size >= MAX_NODES) this.#startOf.clear();
+    this.#startOf.set(node, nodeStartedAt);
     // It was started anew: what it held before is over.
     this.#forget((entry) => entry.node === node && entry.nodeStartedAt !== nodeStartedAt);
   }
 
   /** A node is no more. */
   lost(node: string): void {
+    this.#startOf.delete(node);
     this.#forget((entry) => entry.node === node);
   }
 

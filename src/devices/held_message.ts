@@ -12,16 +12,28 @@ const KEYS = { asking: "ask", held: "held" } as const;
 /** Devices in one message: some 60 KB. */
 const ROWS = 1_000;
 
-const Instant = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 const Name = v.pipe(v.string(), v.minLength(1), v.maxLength(255));
 
 /** One device: id, epoch, connected at, seen at (epoch milliseconds), address where it is not the id. */
-const HeldRow = v.union([
-  v.strictTuple([Name, Instant, Instant, Instant]),
-  v.strictTuple([Name, Instant, Instant, Instant, Name]),
-]);
+export type HeldRow =
+  | [id: string, epoch: number, connectedAt: number, seenAt: number]
+  | [id: string, epoch: number, connectedAt: number, seenAt: number, address: string];
 
-export type HeldRow = v.InferOutput<typeof HeldRow>;
+/** By hand: there may be ten thousand at once, of which a union of tuples makes 10 ms. */
+function isHeldRow(value: unknown): value is HeldRow {
+  if (!Array.isArray(value) || (value.length !== 4 && value.length !== 5)) return false;
+  const [id, epoch, connectedAt, seenAt, address = id]: readonly unknown[] = value;
+  return isName(id) && isInstant(epoch) && isInstant(connectedAt) && isInstant(seenAt) &&
+    isName(address);
+}
+
+function isName(value: unknown): value is string {
+  return typeof value === "string" && value.length >= 1 && value.length <= 255;
+}
+
+function isInstant(value: unknown): value is number {
+  return Number.isSafeInteger(value) && Number(value) >= 0;
+}
 
 const DeviceTalk = v.variant("type", [
   v.object({
@@ -36,7 +48,7 @@ const DeviceTalk = v.variant("type", [
     type: v.literal("held"),
     node: Name,
     nodeStartedAt: Name,
-    devices: v.array(HeldRow),
+    devices: v.array(v.custom<HeldRow>(isHeldRow)),
   }),
 ]);
 
