@@ -66,7 +66,10 @@ function readFile(byFlag: Gathered, byVariable: Gathered, surroundings: Surround
   try {
     return fromFile(JSON.parse(text), name, dirname(path));
   } catch (error) {
-    if (error instanceof SyntaxError) return refused(`not JSON: ${error.message}`);
+    // The parser quotes what it finds, which may be a secret without its quotes.
+    if (error instanceof SyntaxError) {
+      return refused(`not JSON: ${error.message.replace(/ ["'].*$/s, "")}`);
+    }
     throw error;
   }
 }

@@ -92,7 +92,7 @@ export function fromFile(content: unknown, path: string, baseDir: string): Gathe
       problems.push({
         key,
         origin,
-        ...(settingOf(key).isSecret ? {} : { value: JSON.stringify(value) }),
+        ...(settingOf(key).isSecret ? {} : { value: jsonOf(value) ?? "[nested too deeply]" }),
         message: `expected ${SHAPES[settingOf(key).kind]}`,
       });
     } else given.set(key, { origin, baseDir, texts });
@@ -118,7 +118,19 @@ function textsOf(value: unknown, kind: keyof typeof SHAPES): readonly string[] |
         : undefined;
     case "switch":
       return typeof value === "boolean" ? [String(value)] : undefined;
-    case "structure":
-      return [JSON.stringify(value)];
+    case "structure": {
+      const json = jsonOf(value);
+      return json === undefined ? undefined : [json];
+    }
+  }
+}
+
+/** Undefined where it is nested more deeply than can be written. */
+function jsonOf(value: unknown): string | undefined {
+  try {
+    return JSON.stringify(value);
+  } catch (error) {
+    if (error instanceof RangeError) return undefined;
+    throw error;
   }
 }

@@ -159,6 +159,7 @@ describe("a canary in every secret", () => {
 
   test.each([
     `{"token": "${CANARY}", }`,
+    `{"token": ${CANARY}}`,
     `{"token": ["${CANARY}"]}`,
     `{"amqpUrl": "amqp//u:${CANARY}@h"}`,
     `{"tokn": "${CANARY}"}`,

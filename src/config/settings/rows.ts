@@ -36,7 +36,7 @@ export const EVERYWHERE = [...NODES, ...ASKERS] as const;
 
 export const host = matching(
   "HOST",
-  /^(?:[^\s/@?#[\]]+|\[[0-9a-f:.]+\])$/i,
+  /^(?:[^\s\p{Cc}/@?#[\]]+|\[[0-9a-f:.]+\])$/iu,
   "a host name or an address",
 );
 export const file = text("FILE", "the path of a file");
