@@ -91,6 +91,7 @@ describe("FrontClient.call() reads", () => {
     [503, { type: "urn:x:expired" }, { kind: "expired" }],
     [409, { type: "cancelled" }, { kind: "cancelled" }],
     [404, { type: "https://h/p#unknown-task" }, { kind: "unknown_task", task: "t" }],
+    [404, { type: "/p/unknown-queue", queue: "q" }, { kind: "unknown_queue", queue: "q" }],
     [502, { type: "/worker-lost", detail: "d" }, { kind: "worker_lost", message: "d" }],
     [502, { type: "/outcome-unknown", detail: "d" }, { kind: "outcome_unknown", message: "d" }],
     [502, { type: "/unreadable-reply", title: "t" }, { kind: "unreadable_reply", message: "t" }],

@@ -243,6 +243,8 @@ describe("an ending that is no result", () => {
     [{ kind: "expired" }, 503, "expired", {}, true],
     [{ kind: "cancelled" }, 409, "cancelled", {}],
     [{ kind: "unknown_task", task: "t" }, 404, "unknown-task", { task: "t" }],
+    [{ kind: "not_registered", task: "t" }, 404, "unknown-task", { task: "t" }],
+    [{ kind: "unknown_queue", queue: "q" }, 404, "unknown-queue", { task: "t", queue: "q" }],
     [{ kind: "worker_lost", message: "it died" }, 502, "worker-lost", { detail: "it died" }],
     [{ kind: "outcome_unknown", message: "lost" }, 502, "outcome-unknown", { detail: "lost" }],
     [{ kind: "unreadable_reply", message: "bad" }, 502, "unreadable-reply", { detail: "bad" }],
