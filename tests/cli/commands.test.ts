@@ -133,8 +133,6 @@ describe("runCall()", () => {
     [{ kind: "unknown_task", task: "x" }, 2, "No worker serves"],
     [{ kind: "not_registered", task: "x" }, 2, "has no task"],
     [{ kind: "unknown_queue", queue: "q" }, 2, 'no queue "q"'],
-    [{ kind: "not_registered", task: "x" }, 2, "has no task"],
-    [{ kind: "unknown_queue", queue: "q" }, 2, 'no queue "q"'],
     [{ kind: "worker_lost", message: "why" }, 1, "was lost: why"],
     [{ kind: "outcome_unknown", message: "why" }, 3, "may have run: why"],
     [{ kind: "unreadable_reply", message: "why" }, 1, "could not be read: why"],
