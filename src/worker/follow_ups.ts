@@ -9,13 +9,9 @@ import { DeclarationError, PublishRefusedError } from "../broker/errors.ts";
 import type { Delivery, Message } from "../broker/message.ts";
 import { publishPatiently } from "../broker/publish_patiently.ts";
 import { DEAD_LETTERS_QUEUE } from "../broker/topology.ts";
-import {
-  afterFailure,
-  afterSuccess,
-  type Following,
-  followUpMessage,
-} from "../calls/wire/canvas.ts";
+import { afterFailure, afterSuccess, type Following } from "../calls/wire/canvas.ts";
 import { InflateError } from "../calls/wire/compression.ts";
+import { followUpMessage } from "../calls/wire/follow_up_message.ts";
 import { encodeReply, failureOf, type Reply } from "../calls/wire/reply_message.ts";
 import { awaitedIn, type Canvas, mayHaveCanvas, readCanvas } from "../calls/wire/signature.ts";
 import { deadLetter, type ReceivedTask } from "../calls/wire/task_message.ts";

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import * as fc from "fast-check";
-import { afterFailure, afterSuccess, followUpMessage } from "../../src/calls/wire/canvas.ts";
+import { afterFailure, afterSuccess } from "../../src/calls/wire/canvas.ts";
+import { followUpMessage } from "../../src/calls/wire/follow_up_message.ts";
 import { parseExactly } from "../../src/calls/exact_json.ts";
 import {
   awaitedIn,

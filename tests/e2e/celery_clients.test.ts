@@ -304,7 +304,9 @@ describe("a delay that a Celery client asks for", () => {
 
 /** Messages that are ready in a queue. */
 function depth(queue: string): number {
-  const lines = rabbit.ctl("list_queues", "-p", "celery-clients", "name", "messages").split("\n");
+  const lines = rabbit.ctl("list_queues", "-p", "celery-clients", "name", "messages_ready").split(
+    "\n",
+  );
   const line = lines.find((one) => one.startsWith(`${queue}\t`));
   return Number(line?.split("\t")[1] ?? 0);
 }
