@@ -8,6 +8,8 @@ import { type App, startNode, temporaryFolder } from "../support/app.ts";
 const CHROMIUM = "/usr/bin/chromium";
 const FLAGS = [
   ...["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"],
+  // A name that means this machine, as a rebound one does.
+  "--host-resolver-rules=MAP rebound.example 127.0.0.1",
   ...["--disable-background-networking", "--disable-component-update", "--disable-sync"],
 ];
 
@@ -158,3 +160,75 @@ test(
   },
   60_000,
 );
+
+/** In a page: what becomes of each request that changes something, by its words. */
+const changeAll = async ({ base, job }: { base: string; job: string }) => {
+  const outcomes: string[] = [];
+  const requests: [string, string][] = [
+    ["POST", "/tasks/mark/jobs"],
+    ["POST", "/jobs"],
+    ["POST", "/parallel"],
+    ["DELETE", `/jobs/${job}`],
+    ["POST", `/jobs/${job}/retry`],
+    ["POST", "/exchanges/things?type=topic"],
+    ["POST", "/channels/pages"],
+    ["POST", "/queues/demo/purge"],
+    ["DELETE", "/dead-letters"],
+    ["POST", "/devices/d/commands"],
+  ];
+  for (const [method, path] of requests) {
+    for (const mode of ["cors", "no-cors", "same-origin"] as const) {
+      const answer = await fetch(`${base}${path}`, { method, mode, body: "[]" })
+        .then(({ status, type }) => `${type} ${status}`, (error) => String(error));
+      outcomes.push(`${method} ${path} ${mode}: ${answer}`);
+    }
+  }
+  return outcomes;
+};
+
+test(
+  "a page of another origin changes nothing: no job, exchange, channel, queue or device",
+  async () => {
+    const accepted = await fetch(`${app.url}/tasks/mark/jobs?delay=1h`, { method: "POST" });
+    const { id: job }: { id: string } = await accepted.json();
+    const before = await (await fetch(`${app.url}/jobs`)).text();
+    const page = await browser.newPage();
+    await page.goto(`http://localhost:${stranger.port}/`);
+    const outcomes = await page.evaluate(changeAll, { base: app.url, job });
+    await page.close();
+    expect(outcomes.filter((outcome) => / 20\d$/.test(outcome))).toEqual([]);
+    expect((await (await fetch(`${app.url}/jobs/${job}`)).json()).state).toBe("scheduled");
+    expect(await (await fetch(`${app.url}/jobs`)).text()).toBe(before);
+  },
+  60_000,
+);
+
+test("a page whose name was made to mean this machine reads and changes nothing", async () => {
+  const page = await browser.newPage();
+  const base = `http://rebound.example:${new URL(app.url).port}`;
+  const answer = await page.goto(`${base}/jobs`);
+  expect(answer?.status()).toBe(403);
+  // The page is of the front's own origin, as the browser sees it.
+  const outcomes = await page.evaluate(changeAll, { base: "", job: "x" });
+  expect(outcomes.filter((outcome) => !/ 403$|unsupported in no-cors/.test(outcome))).toEqual([]);
+  const reads = await page.evaluate(async () => {
+    const statuses: number[] = [];
+    for (const path of ["/", "/jobs", "/nodes", "/tasks", "/channels/a?wait=1ms"]) {
+      statuses.push((await fetch(path)).status);
+    }
+    return statuses;
+  });
+  expect(reads).toEqual([403, 403, 403, 403, 403]);
+  expect(await page.evaluate(listen, `${base.replace("http", "ws")}/channels/a`)).toBe(
+    "closed 1006",
+  );
+  const stream = await page.evaluate(() =>
+    new Promise<string>((resolve) => {
+      const source = new EventSource("/channels/a");
+      source.onopen = () => resolve("open");
+      source.onerror = () => resolve("refused");
+    })
+  );
+  expect(stream).toBe("refused");
+  await page.close();
+}, 60_000);
