@@ -18,6 +18,7 @@ const MAX_LINES = 10_000;
 const MAX_BYTES = 8 * 2 ** 20;
 /** Lost lines are told so often, and how many. */
 const TELL_EVERY_MS = 10_000;
+const SIP_MS = 100;
 /** After a failure that the broker's return does not end. */
 const PAUSE_MS = 200;
 
@@ -49,6 +50,8 @@ export class LineOutbox {
   #dropped = 0;
   #report: Timer | undefined;
   #pause: Timer | undefined;
+  /** Until those that were slowed down are read again while the broker is away. */
+  #sip: Timer | undefined;
   #unwatch: (() => void) | undefined;
   /** Lines that were lost since the start, for nobody took them in time. */
   lost = 0;
@@ -74,13 +77,14 @@ export class LineOutbox {
     this.#bytes += line.length;
     this.#pump();
     if (!this.#isFull) return;
-    if (this.#broker.state.kind === "connected") {
-      // Whoever sends faster than the broker takes has to wait.
-      this.#slowed.add(sender);
-      sender.pause();
+    // Whoever sends faster than the broker takes has to wait.
+    if (!this.#slowed.has(sender)) sender.pause();
+    this.#slowed.add(sender);
+    if (this.#broker.state.kind !== "connected") {
+      this.#speedUpLater();
+      while (this.#isFull) this.#drop();
     }
-    const isFar = () => this.size > MAX_LINES * 2 || this.#bytes > MAX_BYTES * 2;
-    while (isFar() || (this.#isFull && this.#slowed.size === 0)) this.#drop();
+    while (this.size > MAX_LINES * 2 || this.#bytes > MAX_BYTES * 2) this.#drop();
   }
 
   /** A sender that is no more. */
@@ -92,6 +96,7 @@ export class LineOutbox {
     this.#unwatch?.();
     this.#pause?.cancel();
     this.#report?.cancel();
+    this.#sip?.cancel();
     this.#lines = this.#again = [];
     this.#first = 0;
     this.#bytes = 0;
@@ -135,7 +140,10 @@ export class LineOutbox {
   }
 
   #pump(): void {
-    if (this.#broker.state.kind !== "connected") return this.#speedUp();
+    if (this.#broker.state.kind !== "connected") {
+      if (this.#slowed.size > 0) this.#speedUpLater();
+      return;
+    }
     if (this.#pause !== undefined) return;
     while (this.#underWay < WINDOW) {
       const line = this.#take();
@@ -146,7 +154,18 @@ export class LineOutbox {
     if (this.size <= MAX_LINES / 2 && this.#bytes <= MAX_BYTES / 2) this.#speedUp();
   }
 
-  /** Those that were slowed down may go on; while the broker is away, what is too much is dropped. */
+  /**
+   * While the broker is away, what is too much is dropped, and who sends it is read a little at a time:
+   * a flood must not keep this process from all else, and a device that leaves must be noticed.
+   */
+  #speedUpLater(): void {
+    this.#sip ??= this.#clock.after(SIP_MS, () => {
+      this.#sip = undefined;
+      this.#speedUp();
+    });
+  }
+
+  /** Those that were slowed down may go on. */
   #speedUp(): void {
     for (const sender of this.#slowed) sender.resume();
     this.#slowed.clear();
