@@ -60,6 +60,17 @@ async function shown(
   return device;
 }
 
+/** Waits until a front lists a device as connected: it hears of it beside the records. */
+async function listed(front: App, id: string): Promise<ShownDevice> {
+  let device: ShownDevice | undefined;
+  await until(async () => {
+    device = (await listedDevices(front)).find((one) => one.id === id);
+    return device !== undefined;
+  }, `device ${id} to be listed`);
+  if (device === undefined) throw new Error(`There is no device ${id}`);
+  return device;
+}
+
 /** proc(5): the second figure is in pages of 4 KiB. */
 function memoryOf(pid: number): number {
   return Number(readFileSync(`/proc/${pid}/statm`, "utf8").split(" ")[1]) * 4_096;
@@ -71,8 +82,7 @@ describe("a device", () => {
     const id = device.address;
     const online = await shown(recorder, id, ({ history = [] }) => history.length > 0);
     expect(online).toMatchObject({ id, state: "online", node: "gateway", address: id });
-    const listed = (await listedDevices(recorder)).find((one) => one.id === id);
-    expect(Object.keys(listed ?? {})).toEqual([
+    expect(Object.keys(await listed(recorder, id))).toEqual([
       "id",
       "address",
       "node",
@@ -93,14 +103,15 @@ describe("a device", () => {
     using device = await Device.connected(devicePort(gateway));
     const id = device.address;
     await shown(recorder, id, ({ history = [] }) => history.length > 0);
+    await listed(recorder, id);
     const front = ["--url", recorder.url];
     const broker = ["--amqp-url", rabbit.url];
-    const [listed, direct, shownText] = await Promise.all([
+    const [table, direct, shownText] = await Promise.all([
       runApp(["devices", ...front]),
       runApp(["devices", "--json", ...broker]),
       runApp(["devices", "show", id, ...front]),
     ]);
-    expect(listed.output).toContain(`${id}  gateway`);
+    expect(table.output).toContain(`${id}  gateway`);
     expect(JSON.parse(direct.output)).toContainEqual(expect.objectContaining({ id }));
     expect(shownText.output).toMatch(/state: +online/);
     for (const asked of [front, broker]) {
