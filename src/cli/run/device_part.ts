@@ -5,6 +5,8 @@ import type { BrokerConfig, DevicesConfig } from "../../config/config.ts";
 import { BrokerCommands } from "../../devices/broker_commands.ts";
 import type { DeviceCommands, Devices } from "../../devices/devices.ts";
 import type { NodeHeartbeat } from "../../heartbeat/node_heartbeat.ts";
+import { validityProblem } from "../../platform/certificate.ts";
+import { isLoopback } from "../../platform/loopback.ts";
 import { maxOpenFiles } from "../../platform/open_files.ts";
 import type { RosterKeeper } from "../../nodes/roster_keeper.ts";
 import type { Node } from "../node.ts";
@@ -78,6 +80,18 @@ function roomFor(wanted: number): number {
   return room;
 }
 
+/** What an operator should look at though devices can connect. */
+function tellFlaws({ host, tls, tokens }: DevicesConfig): void {
+  const flaw = tls === undefined ? undefined : validityProblem(tls.cert, Date.now());
+  if (flaw !== undefined) log.warn("The certificate {flaw}: devices will refuse it", { flaw });
+  if (tls === undefined && tokens !== undefined && !isLoopback(host)) {
+    log.warn(
+      "Tokens of devices come in readable by whoever sees the network: give a certificate with " +
+        "--device-tls-cert, or keep this port behind a proxy that has one",
+    );
+  }
+}
+
 async function startGateway(node: Node, around: Surroundings, settings: DevicesConfig) {
   const { DeviceGateway } = await import("../../devices/gateway.ts");
   const { TcpListenError } = await import("../../platform/tcp_server.ts");
@@ -97,5 +111,6 @@ async function startGateway(node: Node, around: Surroundings, settings: DevicesC
   }
   node.keepPort("devices", gateway.port);
   log.info("Listening for devices on {url}", { url: gateway.url });
+  tellFlaws(settings);
   return gateway;
 }
