@@ -65,11 +65,16 @@ function brokerUrl(draft: Draft): string {
   }
   const user = mqUser === undefined ? "" : [mqUser, mqPassword]
     .filter((part) => part !== undefined)
-    .map(encodeURIComponent)
+    .map(encoded)
     .join(":") + "@";
   const host = bracketed(mqHost ?? "localhost");
-  const vhost = mqVhost === undefined ? "" : `/${encodeURIComponent(mqVhost)}`;
+  const vhost = mqVhost === undefined ? "" : `/${encoded(mqVhost)}`;
   return `amqp://${user}${host}:${mqPort ?? 5672}${vhost}`;
+}
+
+/** A file of settings may hold half of a character, which no URL can. */
+function encoded(part: string): string {
+  return encodeURIComponent(part.toWellFormed());
 }
 
 function bracketed(host: string): string {

@@ -20,9 +20,10 @@ export interface ConfigProblem {
   readonly message: string;
 }
 
-/** One line: where, value, what was expected. */
+/** One line: where, value, what was expected. Without control characters, which a terminal would obey. */
 export function formatProblem({ value, origin, message }: ConfigProblem): string {
-  return origin === undefined ? message : `${formatOrigin(origin, value)}: ${message}`;
+  const line = origin === undefined ? message : `${formatOrigin(origin, value)}: ${message}`;
+  return line.replace(/\p{Cc}/gu, "?");
 }
 
 /** All of them, each on its line. */
@@ -42,8 +43,8 @@ function formatOrigin(origin: Origin, value: string | undefined): string {
   }
 }
 
-/** Without control characters, which a terminal would obey, and with its password hidden. */
+/** With its password hidden. */
 function shorten(value: string): string {
-  const plain = redactText(value.replace(/\p{Cc}/gu, "?"));
+  const plain = redactText(value);
   return plain.length > 60 ? `${plain.slice(0, 57)}...` : plain;
 }

@@ -31,7 +31,9 @@ export function rawPath({ url }: Request): string {
   // Without a Host field (HTTP/1.0) the URL is the path.
   const start = url.startsWith("/") ? 0 : url.indexOf("/", url.indexOf("://") + 3);
   const query = url.indexOf("?", start);
-  return query === -1 ? url.slice(start) : url.slice(start, query);
+  const path = query === -1 ? url.slice(start) : url.slice(start, query);
+  // A CONNECT's target has none: with a slash it goes through the same looks as all others.
+  return path.startsWith("/") ? path : `/${path}`;
 }
 
 /** A segment of the path as text, e.g. a task's name. */

@@ -29,7 +29,9 @@ export function redactText(text: string): string {
 export function createTextRedaction(secrets: readonly string[]): (text: string) => string {
   const spellings = secrets
     .filter((secret) => secret.length >= MIN_SECRET_LENGTH)
-    .flatMap((secret) => [secret, JSON.stringify(secret).slice(1, -1), encodeURIComponent(secret)]);
+    .flatMap((
+      secret,
+    ) => [secret, JSON.stringify(secret).slice(1, -1), encodeURIComponent(secret.toWellFormed())]);
   // Longest first: one secret may begin with another.
   const known = [...new Set(spellings)].toSorted((a, b) => b.length - a.length);
   return (text) =>

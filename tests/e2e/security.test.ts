@@ -146,7 +146,7 @@ describe("a canary in every secret", () => {
     [["publish", "c", "1", "--url", `http://u:${CANARY}@${gone}`]],
     [["nodes", "--amqp-url", `amqp://u:${CANARY}@${gone}`, "--connect-timeout", "200ms"]],
   ];
-  test.each(failing.map(([args, env = {}]) => ({ args, env })))(
+  test.concurrent.each(failing.map(([args, env = {}]) => ({ args, env })))(
     "%j fails without showing it",
     async (given) => {
       const { args, env } = given;
@@ -157,7 +157,7 @@ describe("a canary in every secret", () => {
     },
   );
 
-  test.each([
+  test.concurrent.each([
     `{"token": "${CANARY}", }`,
     `{"token": ${CANARY}}`,
     `{"token": ["${CANARY}"]}`,

@@ -264,6 +264,16 @@ test("every whole request has a well-formed answer, whatever it asks", async () 
   await expectWell();
 }, LIMIT_MS);
 
+test.each(["CONNECT *?", "CONNECT *", "CONNECT tasks", "CONNECT ?", "GET http://other/tasks"])(
+  "%s goes through the same looks as any other",
+  async (start) => {
+    const bytes = Buffer.from(`${start} HTTP/1.1\r\nHost: rebound.example\r\n\r\n`);
+    for (const { status } of parseAnswers(await exchange([bytes], true)).answers) {
+      expect([400, 403]).toContain(status);
+    }
+  },
+);
+
 test("several calls or jobs, each of any kind", async () => {
   await holdsLater(
     fc.tuple(fc.constantFrom("/parallel", "/jobs"), elements),
