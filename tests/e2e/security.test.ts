@@ -8,7 +8,7 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { connect } from "node:tls";
 import { AMQPClient } from "@cloudamqp/amqp-client";
-import { type RabbitMq, startRabbitMq } from "../../scripts/services/rabbitmq.ts";
+import { sharedRabbitMq } from "../../scripts/services/rabbitmq.ts";
 import { App, runApp, startNode, temporaryFolder, until } from "../support/app.ts";
 import { Authority } from "../support/certificates.ts";
 
@@ -20,15 +20,18 @@ describe("a canary in every secret", () => {
   const token = `${CANARY}-token`;
   const readToken = `${CANARY}-read`;
   const password = `${CANARY}-mq`;
-  let rabbit: RabbitMq;
   let front: App;
   let worker: App;
   const heard: string[] = [];
 
   beforeAll(async () => {
-    rabbit = await startRabbitMq();
+    const rabbit = await sharedRabbitMq();
+    const vhost = "canary";
+    rabbit.ctl("add_vhost", vhost);
     rabbit.ctl("add_user", "app", password);
-    rabbit.ctl("set_permissions", "-p", "/", "app", ".*", ".*", ".*");
+    for (const user of ["app", "guest"]) {
+      rabbit.ctl("set_permissions", "-p", vhost, user, ".*", ".*", ".*");
+    }
     const tasks = join(folder.path, "tasks");
     mkdirSync(tasks);
     writeFileSync(
@@ -40,13 +43,14 @@ describe("a canary in every secret", () => {
        });
        task("broken", { retry: { limit: 0 } }, () => { throw new Error("as told"); });`,
     );
-    const url = `amqp://app:${password}@127.0.0.1:${rabbit.port}`;
+    const url = `amqp://app:${password}@127.0.0.1:${rabbit.port}/${vhost}`;
     writeFileSync(join(folder.path, "token"), token);
     worker = await startNode(
       ["work", "--tasks", "tasks", "--log-level", "debug", "--heartbeat-broadcast", "1"],
       { cwd: folder.path, env: { COX_AMQP_URL: url } },
     );
-    const parts = ["--mq-host", "127.0.0.1", "--mq-port", `${rabbit.port}`, "--mq-user", "app"];
+    const parts = ["--mq-host", "127.0.0.1", "--mq-port", `${rabbit.port}`, "--mq-user", "app"]
+      .concat("--mq-vhost", vhost);
     front = await startNode(
       [
         ...["serve", "--port", "0", "--log-level", "debug", "--data", "data", "--device-port", "0"],
@@ -54,7 +58,7 @@ describe("a canary in every secret", () => {
       ],
       { cwd: folder.path, env: { COX_MQ_PASSWORD: password, COX_READ_TOKEN: readToken } },
     );
-    const client = await new AMQPClient(rabbit.url).connect();
+    const client = await new AMQPClient(`${rabbit.url.replace(/\/$/, "")}/${vhost}`).connect();
     const channel = await client.channel();
     const { name } = await channel.queueDeclare("", { exclusive: true });
     for (const exchange of ["cox.nodes", "Heartbeat", "cox.jobs"]) {
@@ -67,7 +71,6 @@ describe("a canary in every secret", () => {
   afterAll(async () => {
     await front?.[Symbol.asyncDispose]();
     await worker?.[Symbol.asyncDispose]();
-    await rabbit?.dispose();
     folder.remove();
   }, 60_000);
 

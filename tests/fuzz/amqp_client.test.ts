@@ -82,7 +82,7 @@ test("content of any kind arrives, readable or marked, and what follows it too",
       expect(Buffer.compare(received[0]?.message.body ?? Buffer.of(), body)).toBe(0);
       expect(peer.consumer(QUEUE) === to).toBe(true);
     },
-    400,
+    250,
     [
       { properties: deep, parts: [], key: Buffer.of(0) },
       { properties: clusterId, parts: [], key: Buffer.of(0) },
