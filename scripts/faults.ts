@@ -78,8 +78,10 @@ else {
   for (const line of figures(verdicts)) console.log(line);
   for (const line of failures(verdicts)) console.log(line);
   const failed = verdicts.filter(({ isPassed }) => !isPassed).length;
+  const skipped = verdicts.filter(({ skipped }) => skipped !== undefined).length;
+  const held = verdicts.length - failed - skipped;
   console.log(
-    `${verdicts.length - failed} held, ${failed} broken, in ${seconds} s; again: --seed ${seed}`,
+    `${held} held, ${failed} broken, ${skipped} not run, in ${seconds} s; again: --seed ${seed}`,
   );
 }
 process.exit(verdicts.every(({ isPassed }) => isPassed) ? 0 : 1);
