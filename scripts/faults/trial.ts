@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { freePorts } from "../services/ports.ts";
 import { type RabbitMq, type RabbitMqOptions, startRabbitMq } from "../services/rabbitmq.ts";
+import { atExit } from "./at_exit.ts";
 import { KeptProcess } from "./kept_process.ts";
 import { type Account, Ledger, LEDGER_TASKS } from "./ledger.ts";
 import { CALL_DEADLINE_MS, Load, type LoadOptions } from "./load.ts";
@@ -107,7 +108,9 @@ export class Trial implements AsyncDisposable {
     this.isShort = isShort;
     this.say = (line) => say(`${scenario.name}: ${line}`);
     this.folder = mkdtempSync(join(tmpdir(), "coxswain-fault-"));
-    this.stack.defer(() => rmSync(this.folder, { recursive: true, force: true }));
+    const remove = () => rmSync(this.folder, { recursive: true, force: true });
+    this.stack.defer(atExit(remove));
+    this.stack.defer(remove);
     this.ledger = new Ledger(join(this.folder, "ledger"), CALL_DEADLINE_MS);
     writeFileSync(this.ledger.file, "");
     mkdirSync(join(this.folder, "tasks"));
