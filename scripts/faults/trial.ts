@@ -185,11 +185,12 @@ export class Trial implements AsyncDisposable {
     this.#url = url;
   }
 
-  /** Starts the load once the front knows its tasks. */
+  /** Starts the load once every node is up and the front knows its tasks. */
   async beginLoad(options: Partial<LoadOptions> = {}): Promise<Load> {
     await until("the front knows the ledger's tasks", async () => {
       const tasks = JSON.stringify(await readJson(`${this.url}/tasks`)) ?? "";
-      return tasks.includes("ledger.job") && tasks.includes("ledger.call");
+      return tasks.includes("ledger.job") && tasks.includes("ledger.call") &&
+        this.nodes.every(({ isReady }) => isReady);
     }).catch((error: unknown) => {
       for (const { name, log } of this.nodes) this.say(`${name} said: ${log.slice(-500)}`);
       throw error;

@@ -1,11 +1,14 @@
 /** Waits for the end of a job. */
 import { type Clock, systemClock } from "../lifecycle/clock.ts";
-import { isFinal } from "./job.ts";
+import { isFinal, type Job } from "./job.ts";
 import type { JobLookup, LookedUp } from "./job_lookup.ts";
 import type { JobWatcher, Watched } from "./watch.ts";
 
 /** So often the record is read while its events cannot be had. */
 const POLL_MS = 500;
+/** How long the record may take to have what was told before somebody watched. */
+const COMPLETION_MS = 1_000;
+const COMPLETION_POLL_MS = 20;
 
 export interface JobWaiterOptions {
   readonly lookup: Pick<JobLookup, "find">;
@@ -55,7 +58,36 @@ export async function waitForEnd(
     timer.cancel();
     signal.removeEventListener("abort", onAbort);
   }
-  return { kind: "found", job: watch.job };
+  return { kind: "found", job: await completed(watch.job, lookup, clock, signal) };
+}
+
+/**
+ * The job with all its attempts: one that ended after the record was read, and before its events were
+ * heard, is in the record a moment later.
+ */
+async function completed(
+  job: Job,
+  lookup: Pick<JobLookup, "find">,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<Job> {
+  if (!isFinal(job.state) || hasAllAttempts(job)) return job;
+  const deadline = clock.monotonic() + COMPLETION_MS;
+  while (clock.monotonic() < deadline && !signal.aborted) {
+    const found = await lookup.find(job.id, signal);
+    if (found.kind !== "found") return job;
+    if (isFinal(found.job.state)) return found.job;
+    await new Promise<void>((resolve) => {
+      clock.after(COMPLETION_POLL_MS, resolve);
+    });
+  }
+  return job;
+}
+
+function hasAllAttempts({ attempt, firstAttempt, attempts }: Job): boolean {
+  const told = new Set(attempts.map((run) => run.attempt));
+  for (let number = firstAttempt; number < attempt; number++) if (!told.has(number)) return false;
+  return true;
 }
 
 async function poll(
