@@ -221,6 +221,8 @@ export class BrokerCaller implements Caller, Component {
     terms: Pick<Pending, "id" | "limitMs" | "expiresAt" | "isOurs">,
     signal: AbortSignal | undefined,
   ): Promise<Ending> {
+    // While a large body was compressed.
+    if (signal?.aborted) return Promise.resolve({ kind: "cancelled" });
     const { id, expiresAt } = terms;
     return new Promise<Ending>((resolve) => {
       const onAbort = () => this.#cancel(pending);

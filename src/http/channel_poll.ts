@@ -29,6 +29,7 @@ export async function channelPoll(
     subscription.close();
   };
   signal.addEventListener("abort", end, { once: true });
+  if (signal.aborted) end();
   const timer = clock.after(waitMs, end);
   let events: readonly ChannelEvent[] = takeAll(subscription, limit);
   while (events.length === 0 && !subscription.isClosed) {

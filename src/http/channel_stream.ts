@@ -26,6 +26,7 @@ export function channelStream(
     subscription.close();
   };
   signal.addEventListener("abort", end, { once: true });
+  if (signal.aborted) end();
   const stream = new ReadableStream<Uint8Array>({
     start(controller) {
       controller.enqueue(openingFrame(RETRY_MS + Math.floor(Math.random() * RETRY_MS)));

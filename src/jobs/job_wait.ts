@@ -46,6 +46,8 @@ export async function waitForEnd(
   const timer = clock.after(Math.max(0, deadline - clock.monotonic()), () => over.resolve());
   const onAbort = () => over.resolve();
   signal.addEventListener("abort", onAbort, { once: true });
+  // While it was subscribed, perhaps.
+  if (signal.aborted) onAbort();
   try {
     while (!isFinal(watch.job.state)) {
       const isChanged = await Promise.race([

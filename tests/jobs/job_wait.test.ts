@@ -18,6 +18,21 @@ const life = new Life().accepted().started().retrying().published().started().re
   .published().started().outcome({ kind: "succeeded", resultJson: "2" });
 const isHeard = ({ attempt }: JobEvent) => attempt !== 2;
 
+test("who went away while the job was subscribed to is not waited for", async () => {
+  const gone = new AbortController();
+  const watch = new JobWatch(life.id, () => undefined);
+  const job = jobOf(life.events.slice(0, 1));
+  const found = () => Promise.resolve({ kind: "found", job } as const);
+  const subscribe = () => {
+    watch.read(job);
+    gone.abort();
+    return Promise.resolve({ kind: "watched", watch } as const);
+  };
+  const options = { lookup: { find: found }, watcher: { watch: subscribe } };
+  expect(await waitForEnd(life.id, 60_000, options, gone.signal)).toEqual({ kind: "found", job });
+  expect(watch.isClosed).toBe(true);
+});
+
 /** @param records what the record is, reading after reading; the last one again and again. */
 async function wait(records: readonly Job[]) {
   const heard = life.events.filter(isHeard);
