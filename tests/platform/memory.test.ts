@@ -11,6 +11,8 @@ import {
 const MIB = 2 ** 20;
 
 test("heapBytes() counts what JavaScript holds, typed arrays and texts too, at once", () => {
+  // What earlier tests left would otherwise be collected in between.
+  Bun.gc(true);
   const before = heapBytes();
   const kept: unknown[] = [];
   for (let count = 0; count < 50; count++) kept.push(new Uint8Array(MIB).fill(1));
