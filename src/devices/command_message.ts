@@ -4,6 +4,7 @@
  */
 import { Buffer } from "node:buffer";
 import * as v from "valibot";
+import { readJsonBody } from "../broker/json_body.ts";
 import type { Message } from "../broker/message.ts";
 import { DEVICES_EXCHANGE } from "../broker/topology.ts";
 import type { DeviceLine } from "./devices.ts";
@@ -65,7 +66,6 @@ const AnswerShape = v.object({
 export type CommandAnswer = v.InferOutput<typeof AnswerShape>;
 
 const encoder = new TextEncoder();
-const decoder = new TextDecoder("utf-8", { fatal: true });
 
 /** @param waitMs how long a command may lie in its node's queue. */
 export function commandMessage(
@@ -109,7 +109,7 @@ export function readCommand(
     if (replyTo === undefined || correlationId === undefined) return undefined;
     return { kind: "release", id: routingKey, answerTo: { queue: replyTo, correlationId } };
   }
-  const command = parse(CommandShape, body);
+  const command = readJsonBody(CommandShape, body);
   if (command === undefined) return undefined;
   return {
     kind: "command",
@@ -134,7 +134,7 @@ export function answerMessage(
 }
 
 export function readAnswer(body: Uint8Array): CommandAnswer | undefined {
-  return parse(AnswerShape, body);
+  return readJsonBody(AnswerShape, body);
 }
 
 /** A device's line as it stands in JSON. */
@@ -149,19 +149,4 @@ export function lineOfReply(
   return base64 === undefined
     ? { kind: "text", text: text ?? "" }
     : { kind: "bytes", bytes: new Uint8Array(Buffer.from(base64, "base64")) };
-}
-
-function parse<S extends v.GenericSchema>(
-  shape: S,
-  body: Uint8Array,
-): v.InferOutput<S> | undefined {
-  let json: unknown;
-  try {
-    json = JSON.parse(decoder.decode(body));
-  } catch (error) {
-    if (error instanceof SyntaxError || error instanceof TypeError) return undefined;
-    throw error;
-  }
-  const read = v.safeParse(shape, json);
-  return read.success ? read.output : undefined;
 }

@@ -3,6 +3,7 @@
  * devices tell which, every so often and when they are asked. Nothing of it is kept: who missed it asks.
  */
 import * as v from "valibot";
+import { readJsonBody } from "../broker/json_body.ts";
 import type { Message } from "../broker/message.ts";
 import { DEVICE_STATUS_EXCHANGE } from "../broker/topology.ts";
 
@@ -56,7 +57,6 @@ export type DeviceTalk = v.InferOutput<typeof DeviceTalk>;
 export type Held = Extract<DeviceTalk, { type: "held" }>;
 
 const encoder = new TextEncoder();
-const decoder = new TextDecoder("utf-8", { fatal: true });
 
 export function talkMessage(talk: DeviceTalk): Message {
   return {
@@ -74,15 +74,7 @@ export function isTalk({ routingKey }: Message): boolean {
 
 /** Undefined for what is none: anybody may publish on the exchange. */
 export function decodeTalk(body: Uint8Array): DeviceTalk | undefined {
-  let json: unknown;
-  try {
-    json = JSON.parse(decoder.decode(body));
-  } catch (error) {
-    if (error instanceof SyntaxError || error instanceof TypeError) return undefined;
-    throw error;
-  }
-  const read = v.safeParse(DeviceTalk, json);
-  return read.success ? read.output : undefined;
+  return readJsonBody(DeviceTalk, body);
 }
 
 /** Rows in as many messages as they need; none need one, which says so. */
