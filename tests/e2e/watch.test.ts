@@ -209,6 +209,8 @@ describe("all --watch", () => {
       () => write("coxswain.json", `{"tasks": ["tasks"], "maxMemory": "32M"}`),
     );
     expect(unusable.message).toContain("Cannot keep to --max-memory 32MiB");
+    // It has started anew all the same, without a worker, and tells that, too.
+    await until(() => told(app).at(-1)?.message.includes("started anew") === true, "a start");
     await nextLine(app, () => rmSync(join(folder.path, "coxswain.json")));
     expect(await answer(app, "a")).toBe(404);
     expect(await answer(app, "math.add")).toBe(500);
