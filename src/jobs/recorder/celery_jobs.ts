@@ -30,7 +30,9 @@ const BITE = 200;
 const RECORD_PATIENCE_MS = 10_000;
 /** Until the answer has come where an event tells of the end. */
 const ANSWER_PATIENCE_MS = 5_000;
+/** Ever more rarely: calls have no records, and their news must not stand before those that have. */
 const LOOK_AGAIN_MS = 100;
+const MAX_LOOK_AGAIN_MS = 2_000;
 /** Events besides answers: others are lost, and the answers tell how it ended. */
 const MAX_EVENTS_HELD = 20_000;
 
@@ -48,9 +50,11 @@ interface Held {
   readonly news: CeleryNews;
   /** An answer, to be acked. */
   readonly delivery: Delivery | undefined;
-  /** Monotonic instants. */
-  readonly notBefore: number;
+  /** Monotonic instants: when its record is looked for next, and until when. Written by the loop. */
+  notBefore: number;
   readonly waitUntil: number;
+  /** How long it is left alone after it was looked for in vain. */
+  pauseMs: number;
 }
 
 /** Whether it went where no worker of ours takes its task: Celery's workers are to answer for it. */
@@ -142,15 +146,21 @@ export class CeleryJobs implements PatientLoop {
     const ids = [...new Set(ripe.map(({ news }) => news.id))];
     const known = new Map((await store.getMany(ids)).map((job) => [job.id, job]));
     const ready = ripe.filter(({ news }) => known.has(news.id));
-    const late = ripe.filter(({ news, waitUntil }) => !known.has(news.id) && waitUntil <= now);
+    const unknown = ripe.filter(({ news }) => !known.has(news.id));
     await this.#record(ready, known);
+    const late = unknown.filter(({ waitUntil }) => waitUntil <= now);
     if (late.length > 0 && await isCaughtUp()) this.#passOver(late);
-    if (ready.length === ripe.length) return 0;
-    return LOOK_AGAIN_MS;
+    for (const held of unknown) {
+      held.notBefore = now + held.pauseMs;
+      held.pauseMs = Math.min(2 * held.pauseMs, MAX_LOOK_AGAIN_MS);
+    }
+    return this.#untilNext(clock.monotonic());
   }
 
+  /** How long nothing is to be looked for. */
   #untilNext(now: number): number {
-    return this.#held.reduce((least, { notBefore }) => Math.min(least, notBefore - now), Infinity);
+    const next = this.#held.reduce((least, { notBefore }) => Math.min(least, notBefore), Infinity);
+    return Math.max(0, next - now);
   }
 
   async #record(ready: readonly Held[], known: ReadonlyMap<string, JobSummary>): Promise<void> {
@@ -220,7 +230,8 @@ export class CeleryJobs implements PatientLoop {
 
   #hold(news: CeleryNews, delivery: Delivery | undefined, patienceMs: number): void {
     const notBefore = this.#options.clock.monotonic() + patienceMs;
-    this.#held.push({ news, delivery, notBefore, waitUntil: notBefore + RECORD_PATIENCE_MS });
+    const waitUntil = notBefore + RECORD_PATIENCE_MS;
+    this.#held.push({ news, delivery, notBefore, waitUntil, pauseMs: LOOK_AGAIN_MS });
     this.alarm.ring();
   }
 }

@@ -4,6 +4,7 @@ import { CELERY_EVENTS_EXCHANGE, CELERY_REPLIES_QUEUE } from "../../../src/broke
 import { encodeReply, type Reply } from "../../../src/calls/wire/reply_message.ts";
 import { decodeTask } from "../../../src/calls/wire/task_message.ts";
 import { jobMessage } from "../../../src/jobs/job_message.ts";
+import { newId } from "../../../src/platform/ids.ts";
 import { deliveryOf } from "../../support/deliveries.ts";
 import { until } from "../../support/waiting.ts";
 import { RecorderScene, scheduled } from "./recorder_scene.ts";
@@ -69,6 +70,39 @@ test("events tell of the run, and strangers' events nothing", async () => {
     return (await scene.store.get(job.id))?.state === "running";
   });
   expect((await scene.store.get(job.id))?.node).toBe("w@h");
+}, LIMIT_MS);
+
+test("news of calls, which have no records, hold up nobody's answer", async () => {
+  await using scene = await RecorderScene.start();
+  const job = accepted();
+  await scene.tell(job);
+  await scene.reached(job.id, "queued");
+  const hear = async (ids: readonly string[]) => {
+    const events = ids.map((uuid) => ({
+      type: "task-started",
+      uuid,
+      hostname: "w@h",
+      timestamp: Date.now() / 1_000,
+    }));
+    await scene.broker.publish({
+      exchange: CELERY_EVENTS_EXCHANGE.name,
+      routingKey: "task.multi",
+      properties: { contentType: "application/json" },
+      body: new TextEncoder().encode(JSON.stringify(events)),
+    });
+  };
+  const first = accepted();
+  await scene.tell(first);
+  await until("events are heard", async () => {
+    await hear([first.id]);
+    return (await scene.store.get(first.id))?.state === "running";
+  });
+  await hear(Array.from({ length: 1_000 }, () => newId()));
+  await hear([job.id]);
+  // Records are waited for by what has none for ten seconds.
+  const before = performance.now();
+  await scene.reached(job.id, "running");
+  expect(performance.now() - before).toBeLessThan(5_000);
 }, LIMIT_MS);
 
 test("a worker of ours that takes such a job does not answer", async () => {
