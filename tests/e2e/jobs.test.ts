@@ -63,7 +63,7 @@ class Notes {
     this.home = join(folder.path, name);
     mkdirSync(this.home);
     this.path = join(this.home, "notes");
-    writeFileSync(join(this.home, "tasks.ts"), `// @ts-nocheck\n${TASKS}`);
+    writeFileSync(join(this.home, "tasks.ts"), TASKS);
   }
 
   of(name: string): readonly string[] {

@@ -65,7 +65,7 @@ class Notes {
     this.home = join(folder.path, name);
     mkdirSync(this.home);
     this.path = join(this.home, "notes");
-    writeFileSync(join(this.home, "tasks.ts"), `// @ts-nocheck\n${TASKS}`);
+    writeFileSync(join(this.home, "tasks.ts"), TASKS);
     writeFileSync(
       join(this.home, "coxswain.json"),
       JSON.stringify({ exchanges: { shop: "topic" } }),

@@ -7,7 +7,7 @@
  */
 import { getLogger } from "@logtape/logtape";
 import { Alarm } from "../../async/alarm.ts";
-import type { Broker, Consumer } from "../../broker/broker.ts";
+import type { Broker } from "../../broker/broker.ts";
 import type { Delivery } from "../../broker/message.ts";
 import { CELERY_EVENTS_EXCHANGE, CELERY_REPLIES_QUEUE } from "../../broker/topology.ts";
 import type { Clock } from "../../lifecycle/clock.ts";
@@ -19,7 +19,8 @@ import { withinLimits } from "../limits.ts";
 import { applyEvent } from "../states.ts";
 import { type CeleryNews, readCeleryEvents, readCeleryReply } from "./celery_news.ts";
 import { celeryEvents } from "./celery_story.ts";
-import { type PatientLoop, runPatiently } from "./patient_loop.ts";
+import { HeldDeliveries } from "./held_deliveries.ts";
+import type { PatientLoop } from "./patient_loop.ts";
 
 const log = getLogger(["coxswain", "recorder"]);
 
@@ -62,20 +63,24 @@ export function isCelerys({ terms }: Pick<JobSummary, "terms">): boolean {
   return terms?.replyTo === CELERY_REPLIES_QUEUE.name;
 }
 
-/** States: idle → consuming ⇄ paused → stopped. */
 export class CeleryJobs implements PatientLoop {
   readonly name = "Recording what Celery's workers tell";
   readonly alarm: Alarm;
   readonly #options: CeleryJobsOptions;
-  readonly #stopping = new AbortController();
+  readonly #deliveries: HeldDeliveries;
   #held: Held[] = [];
-  #consumer: Consumer | undefined;
-  #reading: Promise<void> = Promise.resolve();
-  #writing: Promise<void> | undefined;
 
   constructor(options: CeleryJobsOptions) {
     this.#options = options;
     this.alarm = new Alarm(options.clock);
+    this.#deliveries = new HeldDeliveries({
+      broker: options.broker,
+      queue: CELERY_REPLIES_QUEUE.name,
+      prefetch: PREFETCH,
+      loop: this,
+      hold: (delivery) => this.#read(delivery),
+      dropped: () => this.#held = [],
+    });
   }
 
   /** News that are not recorded yet. */
@@ -89,29 +94,18 @@ export class CeleryJobs implements PatientLoop {
   }
 
   /** Begins, or goes on after a pause. */
-  async resume(): Promise<void> {
-    if (this.#consumer !== undefined || this.#stopping.signal.aborted) return;
-    const { broker } = this.#options;
-    const consumer = await broker.consume(CELERY_REPLIES_QUEUE.name, { prefetch: PREFETCH });
-    this.#consumer = consumer;
-    this.#reading = this.#read(consumer);
-    this.#writing ??= runPatiently(this, this.#stopping.signal);
+  resume(): Promise<void> {
+    return this.#deliveries.resume();
   }
 
   /** Gives back what is held and takes nothing more. */
-  async pause(): Promise<void> {
-    const consumer = this.#consumer;
-    this.#consumer = undefined;
-    await consumer?.close();
-    await this.#reading;
-    this.#held = [];
+  pause(): Promise<void> {
+    return this.#deliveries.pause();
   }
 
   /** Gives back what is not recorded: the next recorder takes it. */
-  async stop(): Promise<void> {
-    this.#stopping.abort();
-    await this.#writing;
-    await this.pause();
+  stop(): Promise<void> {
+    return this.#deliveries.stop();
   }
 
   /** Hears events until the signal aborts. */
@@ -219,13 +213,10 @@ export class CeleryJobs implements PatientLoop {
     for (const { delivery } of done) delivery?.ack();
   }
 
-  async #read(consumer: Consumer): Promise<void> {
-    const { clock } = this.#options;
-    for await (const delivery of consumer) {
-      const news = await readCeleryReply(delivery, clock.now());
-      if (news === undefined) delivery.ack();
-      else this.#hold(news, delivery, 0);
-    }
+  async #read(delivery: Delivery): Promise<void> {
+    const news = await readCeleryReply(delivery, this.#options.clock.now());
+    if (news === undefined) delivery.ack();
+    else this.#hold(news, delivery, 0);
   }
 
   #hold(news: CeleryNews, delivery: Delivery | undefined, patienceMs: number): void {

@@ -7,7 +7,7 @@
  */
 import { getLogger } from "@logtape/logtape";
 import { Alarm } from "../../async/alarm.ts";
-import type { Broker, Consumer } from "../../broker/broker.ts";
+import type { Broker } from "../../broker/broker.ts";
 import type { Delivery } from "../../broker/message.ts";
 import { DEAD_LETTERS_QUEUE, LARGE_DEAD_LETTERS_QUEUE } from "../../broker/topology.ts";
 import type { Clock } from "../../lifecycle/clock.ts";
@@ -16,7 +16,8 @@ import type { Store } from "../../store/store.ts";
 import { isFinal, type Job } from "../job.ts";
 import type { JobEvent } from "../job_event.ts";
 import { MAX_STORED_BYTES, type ReadLetter, readLetter } from "./dead_letter_event.ts";
-import { type PatientLoop, runPatiently } from "./patient_loop.ts";
+import { HeldDeliveries } from "./held_deliveries.ts";
+import type { PatientLoop } from "./patient_loop.ts";
 
 const log = getLogger(["coxswain", "recorder"]);
 
@@ -41,46 +42,39 @@ interface Held {
   readonly waitUntil: number;
 }
 
-/** States: idle → consuming ⇄ paused → stopped. */
 export class DeadLetters implements PatientLoop {
   readonly name = "Recording dead letters";
   readonly alarm: Alarm;
   readonly #options: DeadLettersOptions;
-  readonly #stopping = new AbortController();
+  readonly #deliveries: HeldDeliveries;
   #held: Held[] = [];
-  #consumer: Consumer | undefined;
-  #reading: Promise<void> = Promise.resolve();
-  #writing: Promise<void> | undefined;
 
   constructor(options: DeadLettersOptions) {
     this.#options = options;
     this.alarm = new Alarm(options.clock);
+    this.#deliveries = new HeldDeliveries({
+      broker: options.broker,
+      queue: DEAD_LETTERS_QUEUE.name,
+      prefetch: PREFETCH,
+      loop: this,
+      hold: (delivery) => this.#read(delivery),
+      dropped: () => this.#held = [],
+    });
   }
 
   /** Begins, or goes on after a pause. */
-  async resume(): Promise<void> {
-    if (this.#consumer !== undefined || this.#stopping.signal.aborted) return;
-    const { broker } = this.#options;
-    const consumer = await broker.consume(DEAD_LETTERS_QUEUE.name, { prefetch: PREFETCH });
-    this.#consumer = consumer;
-    this.#reading = this.#read(consumer);
-    this.#writing ??= runPatiently(this, this.#stopping.signal);
+  resume(): Promise<void> {
+    return this.#deliveries.resume();
   }
 
   /** Gives back what is held and takes nothing more. */
-  async pause(): Promise<void> {
-    const consumer = this.#consumer;
-    this.#consumer = undefined;
-    await consumer?.close();
-    await this.#reading;
-    this.#held = [];
+  pause(): Promise<void> {
+    return this.#deliveries.pause();
   }
 
   /** Gives back what is not recorded: the next recorder takes it. */
-  async stop(): Promise<void> {
-    this.#stopping.abort();
-    await this.#writing;
-    await this.pause();
+  stop(): Promise<void> {
+    return this.#deliveries.stop();
   }
 
   async turn(): Promise<number> {
@@ -112,13 +106,11 @@ export class DeadLetters implements PatientLoop {
     return this.#held.length === 0 ? Infinity : LOOK_AGAIN_MS;
   }
 
-  async #read(consumer: Consumer): Promise<void> {
+  async #read(delivery: Delivery): Promise<void> {
     const { clock } = this.#options;
-    for await (const delivery of consumer) {
-      const letter = await readLetter(delivery, newId, clock.now());
-      this.#held.push({ delivery, letter, waitUntil: clock.monotonic() + END_PATIENCE_MS });
-      this.alarm.ring();
-    }
+    const letter = await readLetter(delivery, newId, clock.now());
+    this.#held.push({ delivery, letter, waitUntil: clock.monotonic() + END_PATIENCE_MS });
+    this.alarm.ring();
   }
 
   /** What is too large for a record waits in a queue of its own, which nobody drains. */
